@@ -1,0 +1,138 @@
+"""One error tree; it knows no HTTP (`endpoints/problems.py` does).
+
+    GatewayError
+    ├── ConfigError                  the files are wrong; carries every mistake
+    ├── CredentialError              who is asking cannot be settled
+    │   ├── CredentialRequired       nothing was presented where something must be
+    │   ├── InvalidCredential        presented and bad: unknown, revoked, expired, malformed
+    │   ├── AmbiguousCredential      more than one, or one in a place where none may be
+    │   └── KeysUnavailable          the issuer's keys cannot be had; worth a retry
+    ├── TenantMismatch               an asserted tenant is not the credential's
+    ├── Refused                      policy decided against it; carries the reasons
+    │   ├── NotVisible               the caller must not learn that it exists
+    │   ├── NotPermitted             the caller may know it and may not do it
+    ├── DecisionUnavailable          OPA gave no decision that may be trusted
+    ├── UpstreamFailed               a server gave no usable answer
+    ├── NotFound                     an admin named a server or tenant that is not configured
+    ├── InvalidBody                  an admin body is not what the route takes
+    └── Unavailable                  the ledger or the audit trail cannot be written
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.model import Reason
+
+
+class GatewayError(Exception):
+    """Anything this gateway says no with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One thing wrong in a file: `path` is dotted (`mcp_servers.payments.endpont`), `line` counts from 1."""
+
+    file: str
+    path: str
+    line: int | None
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{where}: {self.path}: {self.message}" if self.path else f"{where}: {self.message}"
+
+
+class ConfigError(GatewayError):
+    """The configuration is refused whole; `mistakes` has every one found."""
+
+    def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
+        self.mistakes = mistakes
+        super().__init__("\n".join(map(str, mistakes)))
+
+
+class CredentialError(GatewayError):
+    """The caller could not be authenticated; the text is for the audit event, never for the caller."""
+
+    reason = "invalid_credential"
+
+
+class CredentialRequired(CredentialError):
+    """No credential was presented."""
+
+    reason = "unauthenticated"
+
+
+class InvalidCredential(CredentialError):
+    """A credential was presented and is not good; `kind` is what it looked like (`jwt`, `api_key`, `unknown`)."""
+
+    def __init__(self, why: str, kind: str = "unknown") -> None:
+        self.kind = kind
+        super().__init__(why)
+
+
+class AmbiguousCredential(CredentialError):
+    """Two credentials, or one in the query string."""
+
+    reason = "ambiguous_credential"
+
+
+class KeysUnavailable(CredentialError):
+    """The issuer's signing keys cannot be had; `retry_after` is in seconds."""
+
+    reason = "issuer_unavailable"
+
+    def __init__(self, why: str, retry_after: int = 5) -> None:
+        self.retry_after = retry_after
+        super().__init__(why)
+
+
+class TenantMismatch(GatewayError):
+    """The request asserts a tenant that is not its credential's."""
+
+
+class Refused(GatewayError):
+    """Policy said no; `reasons` are what it said."""
+
+    def __init__(self, reasons: tuple[Reason, ...]) -> None:
+        self.reasons = reasons
+        super().__init__(", ".join(reason.code for reason in reasons) or "refused")
+
+
+class NotVisible(Refused):
+    """What was asked for must look as if it did not exist."""
+
+
+class NotPermitted(Refused):
+    """What was asked for may be known and may not be done."""
+
+
+class DecisionUnavailable(GatewayError):
+    """No decision could be had that may be trusted; nothing is admitted."""
+
+
+class UpstreamFailed(GatewayError):
+    """A server gave no usable answer; `why` is a short phrase that is safe to show to an agent."""
+
+    def __init__(self, server: str, why: str) -> None:
+        self.server = server
+        self.why = why
+        super().__init__(f"{server}: {why}")
+
+
+class NotFound(GatewayError):
+    """An admin named something that is not configured."""
+
+
+class InvalidBody(GatewayError):
+    """A body is not what the route takes; `errors` are (field, what is wrong with it)."""
+
+    def __init__(self, errors: tuple[tuple[str, str], ...]) -> None:
+        self.errors = errors
+        super().__init__("; ".join(f"{name}: {why}" if name else why for name, why in errors))
+
+
+class Unavailable(GatewayError):
+    """The ledger or the audit trail cannot be reached, so nothing may be promised."""

@@ -1,0 +1,231 @@
+"""The vocabulary: frozen values that pass between rooms. Standard library only."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SERVER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+TENANT_ID = re.compile(r"(?!_)[A-Za-z0-9._:-]{1,128}")
+TOOL_NAME = re.compile(r"[A-Za-z0-9_./-]{1,128}")
+
+
+class Mode(StrEnum):
+    """Who is let in: trusted callers of a private network, or known tenants only."""
+
+    EGRESS = "egress"
+    FRONT_DOOR = "front_door"
+
+
+class View(StrEnum):
+    """Which endpoint asked: all offered servers under flat names, or one server under its own."""
+
+    FLAT = "flat"
+    SERVER = "server"
+
+
+class CredentialKind(StrEnum):
+    """What proved the principal; also `input.principal.kind` in policy."""
+
+    ANONYMOUS = "anonymous"
+    API_KEY = "api_key"
+    JWT = "jwt"
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialRef:
+    """The credential behind a principal, without its secret. `expires_at` is in seconds since the epoch."""
+
+    id: str
+    role: str | None = None
+    scope: str | None = None
+    expires_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Whom a verified credential speaks for; `subject` is prefixed: `user:`, `service:`, `anonymous`."""
+
+    subject: str
+    kind: CredentialKind
+    tenant: str | None = None
+    issuer: str | None = None
+    groups: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
+    credential: CredentialRef | None = None
+
+
+ANONYMOUS = Principal(subject="anonymous", kind=CredentialKind.ANONYMOUS)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRef:
+    """One tool of one server; written `server/tool`, its canonical id (a server id has no slash)."""
+
+    server: str
+    tool: str
+
+    @classmethod
+    def parse(cls, id_: str) -> ToolRef:
+        """Split a canonical id; raises ValueError where there is no server or no tool."""
+        server, slash, tool = id_.partition("/")
+        if not (slash and server and tool):
+            raise ValueError(f"not a canonical id: {id_!r}")
+        return cls(server, tool)
+
+    def __str__(self) -> str:
+        return f"{self.server}/{self.tool}"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestInfo:
+    """Facts about one request that the gateway vouches for. `time` is in seconds since the epoch."""
+
+    id: str
+    ip: str
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question to OPA; `pdp.question` writes it as the input document (docs/policy.md).
+
+    `name` is what the agent asked for, or the tool of an admin action; `tenant` and `server` name the
+    target of an admin action. `arguments` are sent only while custom policy exists.
+    """
+
+    action: str
+    principal: Principal
+    request: RequestInfo
+    view: View = View.FLAT
+    server: str | None = None
+    name: str | None = None
+    tenant: str | None = None
+    arguments: Any = None
+    client: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why policy refused: a code of the closed list in docs/reasons.md, its layer, and what else the layer said."""
+
+    code: str
+    layer: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What every decision carries. `epoch` and `revision` say which state of the ledger was asked."""
+
+    allow: bool
+    epoch: str
+    revision: int
+    stale: bool = False
+    reasons: tuple[Reason, ...] = ()
+    obligations: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CallDecision(Verdict):
+    """May this call be made, may its tool be seen, and which backend tool is it."""
+
+    visible: bool = False
+    ref: ToolRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListDecision(Verdict):
+    """Which tools are visible, by canonical id, sorted."""
+
+    ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AdminDecision(Verdict):
+    """May this admin action be taken, and by which roles."""
+
+    roles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """A tool taken away at runtime; `tenant` None means from everybody. `at` is in milliseconds since the epoch."""
+
+    ref: ToolRef
+    tenant: str | None
+    by: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A key as the ledger keeps it: the SHA-256 of the secret, never the secret. Times in milliseconds."""
+
+    id: str
+    hash: str
+    prefix: str
+    principal: str
+    name: str
+    role: str | None
+    tenant: str | None
+    created_at: int
+    created_by: str
+    expires_at: int | None = None
+    revoked_at: int | None = None
+    revoked_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInventory:
+    """The tool names that a server offered when it was last listed. `digest` covers the definitions too."""
+
+    server: str
+    digest: str
+    tools: tuple[str, ...]
+    updated_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """A gateway+OPA pair that counts for acknowledgements; `token_hash` is the SHA-256 of its bundle token."""
+
+    name: str
+    token_hash: str
+    registered_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerMeta:
+    """Where the ledger stands: revisions only grow within an epoch, and a restored ledger has a new epoch."""
+
+    epoch: str
+    revision: int
+    config_hash: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """One decision or admin action, as it is kept and written (docs/audit.md). `time` in milliseconds.
+
+    `id` is a UUIDv7; `type` one of docs/audit.md; `outcome` is success, failure or error. `count` above one
+    says that so many alike were folded into this one.
+    """
+
+    id: str
+    time: int
+    type: str
+    outcome: str
+    reason: str | None = None
+    tenant: str | None = None
+    actor: Mapping[str, Any] = field(default_factory=dict)
+    source: Mapping[str, Any] = field(default_factory=dict)
+    target: Mapping[str, Any] = field(default_factory=dict)
+    policy: Mapping[str, Any] = field(default_factory=dict)
+    latency_ms: float | None = None
+    count: int = 1
