@@ -1,0 +1,200 @@
+"""The audit trail: one event for each decision and admin action, written in group commits.
+
+Events of decisions are buffered for a moment and committed together, by a task of this room's own, so a client
+that disconnects cancels no commit. A trail that cannot be written fills up, and a full one refuses: no decision
+is taken that could not be recorded. Admin actions are not buffered at all; the ledger writes their event in the
+transaction of the action.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from gateway.errors import Unavailable
+from gateway.model import AuditEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from gateway.model import Principal, RequestInfo, Verdict
+
+LOG = logging.getLogger("portcullis.audit")
+CAPACITY = 20_000
+RETRY_SECONDS = 0.5
+TEXT_LIMIT = 512
+
+
+def uuid7(now_ms: int) -> str:
+    """Return a UUIDv7 (RFC 9562 section 5.7): ids that sort by time."""
+    value = (now_ms & 0xFFFFFFFFFFFF) << 80 | int.from_bytes(os.urandom(10), "big")
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def now_ms() -> int:
+    """Return the time in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def actor_of(principal: Principal) -> dict[str, Any]:
+    """Return who acted, as an event names it; no secret is in it."""
+    return {
+        "principal": principal.subject,
+        "kind": principal.kind.value,
+        "issuer": principal.issuer,
+        "credential_id": principal.credential.id if principal.credential else None,
+    }
+
+
+def source_of(request: RequestInfo) -> dict[str, Any]:
+    """Return where a request came from, as an event names it."""
+    return {"ip": request.ip, "request_id": request.id}
+
+
+def policy_of(verdict: Verdict) -> dict[str, Any]:
+    """Return what policy said, as an event names it: the first reason is the one that counts."""
+    first = verdict.reasons[0] if verdict.reasons else None
+    return {
+        "allow": verdict.allow,
+        "revision": verdict.revision,
+        "epoch": verdict.epoch,
+        "stale": verdict.stale,
+        "layer": first.layer if first else None,
+        "reasons": [{"code": reason.code, "layer": reason.layer, **reason.detail} for reason in verdict.reasons],
+    }
+
+
+def clipped(text: str | None) -> str | None:
+    """Return text of bounded length: names come from strangers (A62)."""
+    return text if text is None or len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + "…"
+
+
+def event(
+    type_: str,
+    outcome: str,
+    *,
+    reason: str | None = None,
+    tenant: str | None = None,
+    actor: Mapping[str, Any] | None = None,
+    source: Mapping[str, Any] | None = None,
+    target: Mapping[str, Any] | None = None,
+    policy: Mapping[str, Any] | None = None,
+    latency_ms: float | None = None,
+    count: int = 1,
+) -> AuditEvent:
+    """Return an event of this moment."""
+    now = now_ms()
+    return AuditEvent(
+        id=uuid7(now),
+        time=now,
+        type=type_,
+        outcome=outcome,
+        reason=reason,
+        tenant=tenant,
+        actor=actor or {},
+        source=source or {},
+        target=target or {},
+        policy=policy or {},
+        latency_ms=latency_ms,
+        count=count,
+    )
+
+
+class AuditFile:
+    """A file of JSON lines that may be rotated by renaming: it is opened anew for each group."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, events: Sequence[AuditEvent]) -> None:
+        """Append one line an event; raises OSError."""
+        lines = b"".join(orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE) for one in events)
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "ab") as file:
+            file.write(lines)
+
+
+class AuditTrail:
+    """Collects events and commits them in groups. `observe` sees each event once, as it is recorded."""
+
+    def __init__(
+        self,
+        append: Callable[[Sequence[AuditEvent]], Awaitable[None]],
+        *,
+        file: AuditFile | None = None,
+        observe: Callable[[AuditEvent], None] = lambda _: None,
+        capacity: int = CAPACITY,
+    ) -> None:
+        self._append = append
+        self._file = file
+        self._observe = observe
+        self._capacity = capacity
+        self._pending: list[AuditEvent] = []
+        self._in_ledger = 0  # how many of the pending ones the ledger has and the file does not yet
+        self._news = asyncio.Event()
+        self._closing = False
+
+    def require_room(self) -> None:
+        """Raise Unavailable if another event could not be kept; asked before a decision is taken."""
+        if len(self._pending) >= self._capacity:
+            raise Unavailable("the audit trail cannot be written")
+
+    def record(self, one: AuditEvent) -> None:
+        """Keep an event for the next group commit."""
+        self._observe(one)
+        self._pending.append(one)
+        self._news.set()
+
+    def record_elsewhere(self, one: AuditEvent) -> None:
+        """Count an event that the ledger has already written with its mutation; the file still gets it."""
+        self._observe(one)
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.write([one])
+
+    async def run(self) -> None:
+        """Commit groups until cancelled."""
+        while not self._closing:
+            await self._news.wait()
+            self._news.clear()
+            await self._commit_pending()
+
+    async def _commit_pending(self) -> None:
+        while self._pending:
+            group = tuple(self._pending)
+            try:
+                await self._commit(group)
+            except (Unavailable, OSError) as error:
+                LOG.error("audit events wait to be written: %s", error, extra={"pending": len(self._pending)})
+                if self._closing:
+                    return
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                del self._pending[: len(group)]
+                self._in_ledger = 0
+
+    async def _commit(self, group: tuple[AuditEvent, ...]) -> None:
+        new = group[self._in_ledger :]
+        if new:
+            await self._append(new)
+            self._in_ledger = len(group)
+        if self._file is not None:
+            await asyncio.to_thread(self._file.write, group)
+
+    async def close(self) -> None:
+        """Commit what is pending; said loudly if it cannot be."""
+        self._closing = True
+        self._news.set()
+        await self._commit_pending()
+        if self._pending:
+            LOG.critical("%d audit events are lost: the trail cannot be written", len(self._pending))

@@ -1,0 +1,106 @@
+"""Taking tools away at runtime, and giving them back: decide, write the ledger, wait until every replica knows."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway import audit
+from gateway.errors import NotFound, NotPermitted
+from gateway.model import Question, Withdrawal
+from gateway.pep import require_credential
+from gateway.recording import Caller, Recording
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.audit import AuditTrail
+    from gateway.ledger import Ledger
+    from gateway.model import ToolRef
+    from gateway.pdp.pdp import Pdp
+    from gateway.replication import Applied, Replication
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What an admin may name: servers and tenants of the configuration, and what is withdrawn by it."""
+
+    has_server: Callable[[str], bool]
+    has_tenant: Callable[[str], bool]
+    has_tool: Callable[[ToolRef], bool]
+    withdrawn_by_config: Callable[[ToolRef, str | None], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A mutation that is in the ledger: at which revision, and which replicas enforce it by now."""
+
+    revision: int
+    applied: Applied
+    matched: bool = True
+    still_withdrawn: bool = False
+
+
+class Lifecycle:
+    """The admin actions on withdrawals."""
+
+    def __init__(
+        self, *, pdp: Pdp, ledger: Ledger, trail: AuditTrail, replication: Replication, targets: Targets
+    ) -> None:
+        self._pdp = pdp
+        self._ledger = ledger
+        self._trail = trail
+        self._replication = replication
+        self._targets = targets
+
+    async def withdraw(self, caller: Caller, ref: ToolRef, tenant: str | None) -> Done:
+        """Withdraw a tool from a tenant, or from everybody.
+
+        Raises NotPermitted, NotFound, DecisionUnavailable, Unavailable; nothing is changed then.
+        """
+        with self._recording(caller, "ToolWithdrawn", ref, tenant) as recording:
+            await self._require(recording, caller, "mcp_servers:lifecycle", ref, tenant)
+            withdrawal = Withdrawal(ref=ref, tenant=tenant, by=caller.principal.subject, at=audit.now_ms())
+            revision = await recording.mutated(functools.partial(self._ledger.withdraw, withdrawal))
+        applied = await self._replication.applied(revision)
+        return Done(revision, applied, matched=self._targets.has_tool(ref))
+
+    async def restore(self, caller: Caller, ref: ToolRef, tenant: str | None) -> Done:
+        """Lift the runtime withdrawal for a tenant, or with None every runtime withdrawal of the tool."""
+        with self._recording(caller, "ToolRestored", ref, tenant) as recording:
+            await self._require(recording, caller, "mcp_servers:lifecycle", ref, tenant)
+            revision, _ = await recording.mutated(functools.partial(self._ledger.restore, ref, tenant))
+        applied = await self._replication.applied(revision)
+        return Done(revision, applied, still_withdrawn=self._targets.withdrawn_by_config(ref, tenant))
+
+    async def withdrawals(self, caller: Caller, tenant: str | None) -> tuple[Withdrawal, ...]:
+        """Return the runtime withdrawals that concern a tenant, or with None all of them."""
+        with Recording(self._trail, caller, "mcp_servers:read", "AuthorizationGranted", tenant=tenant) as recording:
+            await self._require(recording, caller, "mcp_servers:read", None, tenant)
+            every = await self._ledger.withdrawals()
+            return tuple(one for one in every if tenant is None or one.tenant in (None, tenant))
+
+    def _recording(self, caller: Caller, type_: str, ref: ToolRef, tenant: str | None) -> Recording:
+        target = {"server": ref.server, "name": audit.clipped(ref.tool), "id": audit.clipped(str(ref)), "tenant": tenant}
+        return Recording(self._trail, caller, "mcp_servers:lifecycle", type_, **target)
+
+    async def _require(
+        self, recording: Recording, caller: Caller, action: str, ref: ToolRef | None, tenant: str | None
+    ) -> None:
+        question = Question(
+            action=action,
+            principal=caller.principal,
+            request=caller.request,
+            server=ref.server if ref else None,
+            name=ref.tool if ref else None,
+            tenant=tenant,
+        )
+        decision = await recording.decided(self._pdp.admin(question))
+        require_credential(decision)
+        if not decision.allow:
+            raise NotPermitted(decision.reasons)
+        if ref is not None and not self._targets.has_server(ref.server):
+            raise NotFound(f"no server {ref.server!r}")
+        if tenant is not None and not self._targets.has_tenant(tenant):
+            raise NotFound(f"no tenant {tenant!r}")

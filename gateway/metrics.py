@@ -1,0 +1,74 @@
+"""Prometheus metrics: a fold over audit events, and a few gauges of state. Latencies are in seconds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.model import AuditEvent
+
+OTHER = "other"
+DECISION_BUCKETS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
+UPSTREAM_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+DECISION_EVENTS = frozenset({"AuthorizationGranted", "AuthorizationDenied", "ToolCalled", "ToolWithdrawn", "ToolRestored"})
+
+
+class Metrics:
+    """The gateway's series. `known_tenant` bounds the tenant label: what it does not know is `other` (A63)."""
+
+    def __init__(self, known_tenant: Callable[[str], bool]) -> None:
+        self._known_tenant = known_tenant
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "portcullis_http_requests", "HTTP requests by route and status.", ["route", "status"], registry=self.registry
+        )
+        self._events = Counter(
+            "portcullis_events", "Audit events by type, outcome and reason.", ["type", "outcome", "reason"],
+            registry=self.registry,
+        )  # fmt: skip
+        self._decisions = Counter(
+            "portcullis_decisions", "Decisions by action, outcome and tenant.", ["action", "outcome", "tenant"],
+            registry=self.registry,
+        )  # fmt: skip
+        self._decision_seconds = Histogram(
+            "portcullis_decision_seconds", "Time until OPA's decision was there.", ["action"],
+            buckets=DECISION_BUCKETS, registry=self.registry,
+        )  # fmt: skip
+        self._upstream_seconds = Histogram(
+            "portcullis_upstream_seconds", "Time until a server had answered a call.", ["server", "outcome"],
+            buckets=UPSTREAM_BUCKETS, registry=self.registry,
+        )  # fmt: skip
+        self.revision = Gauge("portcullis_policy_revision", "Revision of the latest decision.", registry=self.registry)
+        self.revision_age = Gauge(
+            "portcullis_policy_revision_age_seconds", "Age of the live bundle that OPA decides on.", registry=self.registry
+        )
+        self.opa_restarts = Gauge(
+            "portcullis_opa_restarts", "Restarts of the supervised OPA since start.", registry=self.registry
+        )
+        self.tools_left_out = Gauge(
+            "portcullis_tools_left_out", "Tools that are offered and have no definition here.", registry=self.registry
+        )
+        self.collisions = Gauge(
+            "portcullis_name_collisions", "Flat names that several servers have, offered by none.", registry=self.registry
+        )
+
+    def observe(self, event: AuditEvent) -> None:
+        """Count one event."""
+        self._events.labels(event.type, event.outcome, event.reason or "").inc(event.count)
+        if event.type not in DECISION_EVENTS:
+            return
+        action = str(event.target.get("action", ""))
+        tenant = event.tenant if event.tenant and self._known_tenant(event.tenant) else OTHER if event.tenant else ""
+        self._decisions.labels(action, event.outcome, tenant).inc()
+        if (seconds := event.policy.get("seconds")) is not None:
+            self._decision_seconds.labels(action).observe(seconds)
+        if (seconds := event.target.get("seconds")) is not None:
+            self._upstream_seconds.labels(event.target["server"], event.outcome).observe(seconds)
+
+    def exposition(self) -> bytes:
+        """Return every series in the Prometheus text format, version 0.0.4."""
+        return generate_latest(self.registry)

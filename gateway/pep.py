@@ -1,0 +1,86 @@
+"""The corridor that every list and call walks: decide, forward, record. Read this first.
+
+A list and a call are one rule (docs/policy.md): what OPA says is visible is listed, and a call outside it never
+reaches a server. The decision names the backend, so what was decided is what is routed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gateway import audit
+from gateway.errors import InvalidCredential, NotPermitted, NotVisible
+from gateway.model import Question
+from gateway.recording import Caller, Recording
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gateway.audit import AuditTrail
+    from gateway.inventory import Inventory
+    from gateway.model import Verdict
+    from gateway.pdp.pdp import Pdp
+    from gateway.upstream.pool import Answer, Upstreams
+
+
+class Pep:
+    """The policy enforcement point for tools."""
+
+    def __init__(
+        self, *, pdp: Pdp, inventory: Inventory, upstreams: Upstreams, trail: AuditTrail, audit_arguments: bool
+    ) -> None:
+        self._pdp = pdp
+        self._inventory = inventory
+        self._upstreams = upstreams
+        self._trail = trail
+        self._audit_arguments = audit_arguments
+
+    async def list_tools(self, caller: Caller) -> Sequence[bytes]:
+        """Return the encoded definitions of exactly the tools that the caller may see, in a stable order.
+
+        Raises DecisionUnavailable, and InvalidCredential if policy knows the credential as revoked.
+        """
+        with Recording(self._trail, caller, "tools/list", "AuthorizationGranted") as recording:
+            decision = await recording.decided(self._pdp.list(self._question("tools/list", caller)))
+            require_credential(decision)
+            recording.target["count"] = len(decision.ids)
+            return await self._inventory.fragments(decision.ids, caller.view)
+
+    async def call_tool(self, caller: Caller, name: str, arguments: Any, meta: Mapping[str, Any]) -> Answer:
+        """Call the tool that policy says `name` is, with exactly the arguments that were decided on.
+
+        Raises NotVisible, NotPermitted, DecisionUnavailable, UpstreamFailed, and InvalidCredential as above.
+        """
+        with Recording(self._trail, caller, "tools/call", "ToolCalled", name=audit.clipped(name)) as recording:
+            question = self._question("tools/call", caller, name=name, arguments=arguments)
+            if self._audit_arguments:
+                recording.target["arguments"] = arguments
+            decision = await recording.decided(self._pdp.call(question))
+            require_credential(decision)
+            if decision.ref is not None:
+                recording.target.update(id=str(decision.ref), server=decision.ref.server)
+            if not decision.visible or decision.ref is None:
+                raise NotVisible(decision.reasons)
+            if not decision.allow:
+                raise NotPermitted(decision.reasons)
+            call = self._upstreams.call(decision.ref, arguments, meta, principal=caller.principal)
+            answer = await recording.forwarded(call)
+            recording.target["is_error"] = answer.is_error
+            return answer
+
+    def _question(self, action: str, caller: Caller, **asked: Any) -> Question:
+        return Question(
+            action=action,
+            principal=caller.principal,
+            request=caller.request,
+            view=caller.view,
+            server=caller.server,
+            client=caller.client,
+            **asked,
+        )
+
+
+def require_credential(verdict: Verdict) -> None:
+    """Raise InvalidCredential where policy knows of a revocation that authentication has not learnt yet."""
+    if any(reason.code == "credential_revoked" for reason in verdict.reasons):
+        raise InvalidCredential("revoked")

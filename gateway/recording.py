@@ -1,0 +1,129 @@
+"""One request, one audit event: what is learnt on the way is noted here and recorded on the only exit."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from gateway import audit
+from gateway.errors import DecisionUnavailable, NotPermitted, Refused, Unavailable, UpstreamFailed
+from gateway.model import View
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from types import TracebackType
+    from typing import TypeVar
+
+    from gateway.model import AuditEvent, Principal, RequestInfo, Verdict
+
+    AnyVerdict = TypeVar("AnyVerdict", bound=Verdict)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, from where, through which endpoint. `client` is what the agent says of itself, believed by nobody."""
+
+    principal: Principal
+    request: RequestInfo
+    view: View = View.FLAT
+    server: str | None = None
+    client: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Recording:
+    """Notes of one request; leaving the block records exactly one event, whatever happened inside."""
+
+    def __init__(self, trail: audit.AuditTrail, caller: Caller, action: str, granted: str, **target: Any) -> None:
+        self._trail = trail
+        self._caller = caller
+        self._granted = granted
+        self._started = time.perf_counter()
+        self._verdict: Verdict | None = None
+        self._decision_seconds: float | None = None
+        self._elsewhere = False
+        self.tenant = caller.principal.tenant
+        self.target: dict[str, Any] = {"action": action, **target}
+
+    async def decided(self, question: Awaitable[AnyVerdict]) -> AnyVerdict:
+        """Await a decision and note it and how long it took."""
+        started = time.perf_counter()
+        try:
+            verdict = await question
+        finally:
+            self._decision_seconds = time.perf_counter() - started
+        self._verdict = verdict
+        return verdict
+
+    async def forwarded(self, answer: Awaitable[Any]) -> Any:
+        """Await a server's answer and note how long it took."""
+        started = time.perf_counter()
+        try:
+            return await answer
+        finally:
+            self.target["seconds"] = time.perf_counter() - started
+
+    async def mutated(self, mutation: Callable[[AuditEvent], Awaitable[Any]]) -> Any:
+        """Await a mutation of the ledger that writes the event in its own transaction."""
+        event = self._event(self._granted, "success", None)
+        result = await mutation(event)
+        self._elsewhere = True
+        self._trail.record_elsewhere(event)
+        return result
+
+    def __enter__(self) -> Self:
+        self._trail.require_room()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._elsewhere:
+            self._trail.record(self._outcome(error))
+
+    def _outcome(self, error: BaseException | None) -> AuditEvent:
+        match error:
+            case None:
+                refused = self._verdict is not None and not self._verdict.allow
+                return self._denied() if refused else self._event(self._granted, "success", None)
+            case Refused():
+                return self._denied()
+            case DecisionUnavailable():
+                self.target["detail"] = audit.clipped(str(error))
+                return self._event("AuthorizationDenied", "error", "engine_unavailable")
+            case UpstreamFailed():
+                self.target["detail"] = audit.clipped(error.why)
+                return self._event(self._granted, "error", "upstream_failed")
+            case asyncio.CancelledError():
+                return self._event(self._granted, "error", "cancelled")
+            case Unavailable():
+                return self._event(self._granted, "error", "ledger_unavailable")
+            case _:
+                self.target["detail"] = audit.clipped(type(error).__name__)
+                return self._event(self._granted, "error", "failed")
+
+    def _denied(self) -> AuditEvent:
+        reasons = self._verdict.reasons if self._verdict else ()
+        return self._event("AuthorizationDenied", "failure", reasons[0].code if reasons else "policy_error")
+
+    def _event(self, type_: str, outcome: str, reason: str | None) -> AuditEvent:
+        policy = audit.policy_of(self._verdict) if self._verdict else {}
+        if self._decision_seconds is not None:
+            policy["seconds"] = self._decision_seconds
+        return audit.event(
+            type_,
+            outcome,
+            reason=reason,
+            tenant=self.tenant,
+            actor=audit.actor_of(self._caller.principal),
+            source=audit.source_of(self._caller.request),
+            target=self.target,
+            policy=policy,
+            latency_ms=(time.perf_counter() - self._started) * 1000,
+        )
+
+
+def refusal(verdict: Verdict) -> Refused:
+    """Return the error that says a visible thing was refused."""
+    return NotPermitted(verdict.reasons)

@@ -1,0 +1,64 @@
+"""Whether every replica has applied a revision: the gateway's side of the sync service's control API."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import aiohttp
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+LOG = logging.getLogger("portcullis.replication")
+WAIT_SECONDS = 2.0
+ANSWER_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """How many of the counted replicas enforce a revision; none of none is not all."""
+
+    by: int
+    of: int
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether there is a replica at all and each has it."""
+        return self.of > 0 and self.by >= self.of
+
+    def __str__(self) -> str:
+        return f"{self.by}/{self.of}"
+
+
+class Replication:
+    """Asks sync; where sync does not answer, the count is what the ledger knows and nobody is known to have applied."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, token: Callable[[], str], counted: Callable[[], Awaitable[int]]
+    ) -> None:
+        self._session = session
+        self._url = url.rstrip("/")
+        self._token = token
+        self._counted = counted
+
+    async def applied(self, revision: int, wait: float = WAIT_SECONDS) -> Applied:
+        """Return who has applied a revision, waiting up to `wait` seconds for everybody."""
+        try:
+            async with asyncio.timeout(wait + 0.5):
+                await self._request("POST", "/changed")
+                answer = orjson.loads(await self._request("GET", f"/revisions/{revision}?wait={wait:g}"))
+                return Applied(by=len(answer["applied"]), of=len(answer["replicas"]))
+        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
+            LOG.warning("sync does not say who has applied r%d: %r", revision, error)
+            return Applied(by=0, of=await self._counted())
+
+    async def _request(self, method: str, path: str) -> bytes:
+        headers = {"Authorization": f"Bearer {self._token()}"}
+        async with self._session.request(method, self._url + path, headers=headers, allow_redirects=False) as response:
+            if response.status >= 300:
+                raise aiohttp.ClientError(f"{method} {path.partition('?')[0]} answered {response.status}")
+            return await response.content.read(ANSWER_LIMIT)
