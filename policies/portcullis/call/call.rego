@@ -1,0 +1,88 @@
+# METADATA
+# title: May this call be made, and which tool of which server is it
+# scope: package
+# schemas:
+#   - input: schema.input
+#   - data.portcullis_data: schema.portcullis_data
+#   - data.portcullis_live: schema.portcullis_live
+package portcullis.call
+
+import data.portcullis.catalog
+import data.portcullis.ctx
+import data.portcullis.frontdoor
+import data.portcullis.guard
+import data.portcullis.role
+import data.portcullis.scope
+import data.portcullis.withdrawal
+
+default decision := {
+	"allow": false,
+	"visible": false,
+	"id": null,
+	"epoch": "",
+	"revision": 0,
+	"stale": true,
+	"reasons": [{"code": "policy_error", "layer": "core"}],
+	"obligations": {},
+}
+
+# METADATA
+# title: The answer to a call
+# entrypoint: true
+decision := {
+	"allow": allow,
+	"visible": visible,
+	"id": _id,
+	"epoch": ctx.epoch,
+	"revision": ctx.revision,
+	"stale": ctx.stale,
+	"reasons": _reasons,
+	"obligations": {},
+}
+
+# METADATA
+# title: Every layer admits the call
+default allow := false
+
+allow if {
+	visible
+	role.invokes
+	guard.ok
+}
+
+# METADATA
+# title: Every layer but those that look at the arguments admits the tool
+default visible := false
+
+visible if {
+	input.action == "tools/call"
+	ctx.ok
+	frontdoor.ok
+	catalog.ok
+	scope.ok
+	withdrawal.ok
+	role.ok
+	guard.shown
+}
+
+default _id := null
+
+_id := ctx.id
+
+_reasons := [] if {
+	allow
+} else := found if {
+	found := _found
+	count(found) > 0
+} else := [{"code": "policy_error", "layer": "core"}]
+
+# The first layer that everything behind it depends on speaks alone.
+_found := role.reasons | guard.reasons if {
+	visible
+} else := ctx.reasons if {
+	count(ctx.reasons) > 0
+} else := frontdoor.reasons if {
+	count(frontdoor.reasons) > 0
+} else := catalog.reasons if {
+	count(catalog.reasons) > 0
+} else := ((scope.reasons | withdrawal.reasons) | role.reasons) | guard.concealments

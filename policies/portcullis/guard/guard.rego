@@ -1,0 +1,98 @@
+# METADATA
+# title: What the users' own policies take away
+# description: >-
+#   Reads only `deny` and `hide` of the packages under `data.custom`, so that they can narrow and never widen.
+# scope: package
+# schemas:
+#   - input: schema.input
+#   - data.portcullis_data: schema.portcullis_data
+#   - data.portcullis_live: schema.portcullis_live
+package portcullis.guard
+
+import data.portcullis.ctx
+
+# METADATA
+# title: No custom policy denies the call, and all of them could be asked
+default ok := false
+
+ok if {
+	shown
+	_arguments_known
+	count(denials) == 0
+}
+
+# METADATA
+# title: No custom policy hides the target
+default shown := false
+
+shown if {
+	whole
+	ctx.id
+	not hidden[ctx.id]
+}
+
+# METADATA
+# title: Every package that the custom bundle promises is there and says what it promises
+default whole := false
+
+whole if {
+	is_object(_packages)
+	every name, rules in _packages {
+		count(rules) > 0
+		every rule in rules {
+			rule in {"deny", "hide"}
+			is_set(data.custom[name][rule])
+		}
+	}
+}
+
+# METADATA
+# title: Every id that custom policy hides
+hidden contains id if some id in data.custom[_].hide
+
+# METADATA
+# title: Every reason that custom policy gives against the call
+denials contains _denial(name, reason) if {
+	some name
+	some reason in data.custom[name].deny
+}
+
+_packages := data.system.bundles.custom.manifest.metadata.packages
+
+_arguments_known if count(_packages) == 0
+
+_arguments_known if {
+	is_object(input.target.arguments)
+	not input.target.arguments_omitted
+}
+
+_denial(name, reason) := object.union(reason, {"layer": "custom", "policy": name}) if {
+	is_object(reason)
+	is_string(reason.code)
+} else := {"code": reason, "layer": "custom", "policy": name} if {
+	is_string(reason)
+} else := {"code": "policy_error", "layer": "custom", "policy": name}
+
+# METADATA
+# title: Why the target is not to be seen
+concealments contains {"code": "policy_data_missing", "layer": "guard"} if not whole
+
+concealments contains {"code": "hidden", "layer": "custom", "policy": name} if {
+	some name
+	data.custom[name].hide[ctx.id]
+}
+
+# METADATA
+# title: Why the call is refused although its target may be seen
+reasons contains denial if some denial in denials
+
+reasons contains {"code": "arguments_omitted", "layer": "guard"} if {
+	count(_packages) > 0
+	input.target.arguments_omitted == true
+}
+
+reasons contains {"code": "policy_data_missing", "layer": "guard"} if {
+	count(_packages) > 0
+	not input.target.arguments_omitted
+	not is_object(input.target.arguments)
+}

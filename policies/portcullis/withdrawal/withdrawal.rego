@@ -1,0 +1,65 @@
+# METADATA
+# title: What operators took away, for everybody or for one tenant, in config or at runtime
+# scope: package
+# schemas:
+#   - input: schema.input
+#   - data.portcullis_data: schema.portcullis_data
+#   - data.portcullis_live: schema.portcullis_live
+package portcullis.withdrawal
+
+import data.portcullis.ctx
+
+# METADATA
+# title: The target is withdrawn by none of the four overlays
+default ok := false
+
+ok if {
+	is_object(data.portcullis_data.withdrawn.global)
+	is_object(data.portcullis_data.withdrawn.tenant)
+	is_object(data.portcullis_live.withdrawn.global)
+	is_object(data.portcullis_live.withdrawn.tenant)
+	ctx.id
+	not _withdrawn
+}
+
+# METADATA
+# title: Every id that is withdrawn for the caller
+ids := (_configured | _live) | (_configured_for_tenant | _live_for_tenant)
+
+_withdrawn if data.portcullis_data.withdrawn.global[ctx.id]
+
+_withdrawn if data.portcullis_live.withdrawn.global[ctx.id]
+
+_withdrawn if data.portcullis_data.withdrawn.tenant[ctx.tenant][ctx.id]
+
+_withdrawn if data.portcullis_live.withdrawn.tenant[ctx.tenant][ctx.id]
+
+_configured := object.keys(data.portcullis_data.withdrawn.global)
+
+_live := object.keys(data.portcullis_live.withdrawn.global)
+
+_configured_for_tenant := object.keys(data.portcullis_data.withdrawn.tenant[ctx.tenant])
+
+_configured_for_tenant := set() if {
+	is_object(data.portcullis_data.withdrawn.tenant)
+	not data.portcullis_data.withdrawn.tenant[ctx.tenant]
+}
+
+_live_for_tenant := object.keys(data.portcullis_live.withdrawn.tenant[ctx.tenant])
+
+_live_for_tenant := set() if {
+	is_object(data.portcullis_live.withdrawn.tenant)
+	not data.portcullis_live.withdrawn.tenant[ctx.tenant]
+}
+
+# METADATA
+# title: Why this layer refuses
+reasons contains _reason("global", "config") if data.portcullis_data.withdrawn.global[ctx.id]
+
+reasons contains _reason("global", "runtime") if data.portcullis_live.withdrawn.global[ctx.id]
+
+reasons contains _reason("tenant", "config") if data.portcullis_data.withdrawn.tenant[ctx.tenant][ctx.id]
+
+reasons contains _reason("tenant", "runtime") if data.portcullis_live.withdrawn.tenant[ctx.tenant][ctx.id]
+
+_reason(scope, origin) := {"code": "withdrawn", "layer": "withdrawal", "scope": scope, "origin": origin}
