@@ -1,0 +1,150 @@
+"""OPA's answer read strictly: every member there, of its own type, and no obligation that is not understood."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import msgspec
+
+from gateway.errors import DecisionUnavailable
+from gateway.model import SERVER_ID, TOOL_NAME, AdminDecision, CallDecision, ListDecision, Reason, ToolRef
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+# What a decision may oblige the gateway to. One that is not listed here would go unheeded, so it refuses.
+OBLIGATIONS: frozenset[str] = frozenset()
+
+_Revision = Annotated[int, msgspec.Meta(ge=0)]
+_A = TypeVar("_A", bound=msgspec.Struct)
+
+
+class _Base(msgspec.Struct, frozen=True):
+    """What every decision has. msgspec takes only JSON's own true and false for a bool, and neither for an int."""
+
+    allow: bool
+    epoch: str
+    revision: _Revision
+    stale: bool
+    reasons: list[dict[str, Any]]
+
+
+class _Call(_Base, frozen=True):
+    visible: bool
+    id: str | None
+    obligations: dict[str, Any]
+
+
+class _List(_Base, frozen=True):
+    ids: list[str]
+    obligations: dict[str, Any]
+
+
+class _Admin(_Base, frozen=True):
+    roles: list[str]
+    obligations: dict[str, Any] = {}
+
+
+class _CallAnswer(msgspec.Struct, frozen=True):
+    result: _Call
+
+
+class _ListAnswer(msgspec.Struct, frozen=True):
+    result: _List
+
+
+class _AdminAnswer(msgspec.Struct, frozen=True):
+    result: _Admin
+
+
+def parse_call(answer: bytes) -> CallDecision:
+    """Read the answer to a call; raises DecisionUnavailable for anything but a well-formed, consistent decision."""
+    result = _decode(answer, _CallAnswer).result
+    ref = None if result.id is None else _ref(result.id)
+    if (result.visible and ref is None) or (result.allow and not result.visible):
+        raise DecisionUnavailable("malformed decision: it admits a tool that it does not name or show")
+    return CallDecision(
+        allow=result.allow,
+        epoch=result.epoch,
+        revision=result.revision,
+        stale=result.stale,
+        reasons=_reasons(result.reasons),
+        obligations=_obligations(result.obligations),
+        visible=result.visible,
+        ref=ref,
+    )
+
+
+def parse_list(answer: bytes) -> ListDecision:
+    """Read the answer to a list; raises DecisionUnavailable for anything but a well-formed, consistent decision."""
+    result = _decode(answer, _ListAnswer).result
+    if result.ids and not result.allow:
+        raise DecisionUnavailable("malformed decision: it lists tools and does not allow the list")
+    for id_ in result.ids:
+        _ref(id_)
+    return ListDecision(
+        allow=result.allow,
+        epoch=result.epoch,
+        revision=result.revision,
+        stale=result.stale,
+        reasons=_reasons(result.reasons),
+        obligations=_obligations(result.obligations),
+        ids=tuple(sorted(set(result.ids))),
+    )
+
+
+def parse_admin(answer: bytes) -> AdminDecision:
+    """Read the answer to an admin action; raises DecisionUnavailable for anything but a well-formed decision."""
+    result = _decode(answer, _AdminAnswer).result
+    return AdminDecision(
+        allow=result.allow,
+        epoch=result.epoch,
+        revision=result.revision,
+        stale=result.stale,
+        reasons=_reasons(result.reasons),
+        obligations=_obligations(result.obligations),
+        roles=tuple(result.roles),
+    )
+
+
+def parse_explanation(answer: bytes) -> dict[str, Any]:
+    """Read the answer to an explanation, which is for people and decides nothing."""
+    return _decode(answer, _Explanation).result
+
+
+class _Explanation(msgspec.Struct, frozen=True):
+    result: dict[str, Any]
+
+
+def _decode(answer: bytes, shape: type[_A]) -> _A:
+    try:
+        return msgspec.json.decode(answer, type=shape)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DecisionUnavailable(f"malformed decision: {error}") from error
+
+
+@lru_cache(maxsize=65_536)
+def _ref(id_: str) -> ToolRef:
+    server, slash, tool = id_.partition("/")
+    if not (slash and SERVER_ID.fullmatch(server) and TOOL_NAME.fullmatch(tool)):
+        raise DecisionUnavailable("malformed decision: an id is not server/tool")
+    return ToolRef(server, tool)
+
+
+def _reasons(reasons: Iterable[dict[str, Any]]) -> tuple[Reason, ...]:
+    return tuple(map(_reason, reasons))
+
+
+def _reason(reason: dict[str, Any]) -> Reason:
+    code, layer = reason.pop("code", None), reason.pop("layer", None)
+    if not (isinstance(code, str) and code and isinstance(layer, str) and layer):
+        raise DecisionUnavailable("malformed decision: a reason has no code or no layer")
+    return Reason(code, layer, reason)
+
+
+def _obligations(obligations: Mapping[str, Any]) -> Mapping[str, Any]:
+    unknown = obligations.keys() - OBLIGATIONS
+    if unknown:
+        raise DecisionUnavailable(f"unknown obligation: {min(unknown)[:64]}")
+    return obligations

@@ -1,0 +1,114 @@
+"""The newest state of the ledger that a decision has shown, kept where a restart finds it.
+
+The mark is raised in memory the moment a decision shows a newer revision and written behind it. A crash in between
+loses that raise only: the mark on disk is older, never ahead of what was decided, so it can refuse nothing that is
+good. The one thing then forgotten is that a bundle older than the lost raise, yet no older than the mark, is a replay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gateway.errors import ConfigError, DecisionUnavailable, Mistake
+
+if TYPE_CHECKING:
+    from gateway.model import LedgerMeta
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """An epoch of the ledger and the highest revision of it that has been seen."""
+
+    epoch: str
+    revision: int
+
+
+class HighWaterMark:
+    """Refuses a decision of an older revision than one seen before in the same epoch. One writer a file."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the mark, if there is one; raises ConfigError for a file that is none: doubt does not lower a mark."""
+        self._path = path
+        self._mark = _read(path)
+        self._kept = self._mark
+        self._writing: asyncio.Task[None] | None = None
+
+    @property
+    def value(self) -> Mark | None:
+        """The mark now. A question notes it when it is sent and is held to that."""
+        return self._mark
+
+    def restored(self, meta: LedgerMeta) -> bool:
+        """Return whether the ledger is behind what it has already said in its own epoch: an older copy of itself."""
+        mark = self._mark
+        return mark is not None and mark.epoch == meta.epoch and meta.revision < mark.revision
+
+    def admit(self, epoch: str, revision: int, *, since: Mark | None) -> None:
+        """Raise the mark; raises DecisionUnavailable for a revision below `since`, the mark when the question was sent.
+
+        Comparing with the mark of now would refuse the answers that crossed the first one of a new revision.
+        """
+        if since is not None and since.epoch == epoch and revision < since.revision:
+            raise DecisionUnavailable(f"the decision is of r{revision}, older than r{since.revision} seen before")
+        mark = self._mark
+        if mark is not None and mark.epoch == epoch and revision <= mark.revision:
+            return
+        self._mark = Mark(epoch, revision)
+        if self._writing is None:
+            self._writing = asyncio.get_running_loop().create_task(self._write_behind(), name="high-water mark")
+
+    async def close(self) -> None:
+        """Return once the mark is on disk, or its writing has failed."""
+        if self._writing is not None:
+            await self._writing
+
+    async def _write_behind(self) -> None:
+        try:
+            while self._mark is not None and self._mark != self._kept:
+                mark = self._mark
+                await asyncio.to_thread(_write, self._path, mark)
+                self._kept = mark
+        except OSError as error:
+            log.error("the high-water mark cannot be written to %s: %s", self._path, error.strerror)
+        finally:
+            self._writing = None
+
+
+def _read(path: Path) -> Mark | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Mark)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        why = f"the high-water mark cannot be read ({error}); if it is damaged, remove it"
+        raise ConfigError((Mistake(str(path), "", None, why),)) from error
+
+
+def _write(path: Path, mark: Mark) -> None:
+    """Replace the file whole, so that a crash leaves the old mark or the new one."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.encode(mark))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,0 +1,108 @@
+"""One question, one trusted decision: the only way by which the gateway learns what is admitted."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gateway.errors import DecisionUnavailable
+from gateway.model import ANONYMOUS, Question, RequestInfo, Verdict
+from gateway.pdp.decision import parse_admin, parse_call, parse_explanation, parse_list
+from gateway.pdp.question import CALL, LIST, encode, lane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.model import AdminDecision, CallDecision, ListDecision, Mode
+    from gateway.pdp.client import OpaClient
+    from gateway.pdp.high_water import HighWaterMark
+
+MAX_ARGUMENTS_BYTES = 65_536
+_POLICY_PATH = re.compile(r"[A-Za-z0-9_]+(?:/[A-Za-z0-9_]+)*")
+# Reasons that speak of OPA and its data, not of who asks; a replica that gives one for any question is not ready.
+_NOT_READY = frozenset({"policy_data_missing", "mode_mismatch", "data_stale", "policy_error"})
+_V = TypeVar("_V", bound=Verdict)
+
+
+class Pdp:
+    """Asks OPA and trusts only a well-formed decision of the ledger's current epoch and of no older revision.
+
+    Every method raises DecisionUnavailable where there is no such decision; its text is for the log.
+    """
+
+    def __init__(
+        self,
+        client: OpaClient,
+        *,
+        epoch: Callable[[], str],
+        mark: HighWaterMark,
+        mode: Mode,
+        custom_policy: Callable[[], bool],
+        max_arguments_bytes: int = MAX_ARGUMENTS_BYTES,
+        policy_path: str = "portcullis",
+    ) -> None:
+        """`epoch` returns the ledger's current one; `custom_policy` says whether any policy is to see arguments."""
+        if not _POLICY_PATH.fullmatch(policy_path):
+            raise ValueError(f"not a policy path: {policy_path!r}")
+        self._client = client
+        self._epoch = epoch
+        self._mark = mark
+        self._mode = mode
+        self._custom_policy = custom_policy
+        self._max_arguments_bytes = max_arguments_bytes
+        # A misspelt parameter is ignored by OPA in silence, and a failing builtin then makes a custom `deny` vanish.
+        root = f"/v1/data/{policy_path}"
+        self._call, self._list, self._admin, self._explain = (
+            f"{root}/{name}/decision?strict-builtin-errors" for name in ("call", "list", "admin", "explain")
+        )
+
+    async def call(self, question: Question) -> CallDecision:
+        """Decide a call of one tool."""
+        return await self._ask(self._call, question, parse_call)
+
+    async def list(self, question: Question) -> ListDecision:
+        """Decide which tools are visible."""
+        return await self._ask(self._list, question, parse_list)
+
+    async def admin(self, question: Question) -> AdminDecision:
+        """Decide an admin action; its permission is the question's `action`."""
+        return await self._ask(self._admin, question, parse_admin)
+
+    async def explain(self, question: Question) -> dict[str, Any]:
+        """Return what each layer says of the question, for people; it admits nothing."""
+        return parse_explanation(await self._query(self._explain, question))
+
+    async def ready(self) -> str | None:
+        """Ask one harmless question of each kind; return None if OPA decides, else why not."""
+        listing = Question(LIST, ANONYMOUS, RequestInfo("ready", "", 0))
+        calling = replace(listing, action=CALL, name="ready", arguments={})
+        administering = replace(listing, action="mcp_servers:read")
+        try:
+            verdicts = (await self.list(listing), await self.call(calling), await self.admin(administering))
+        except DecisionUnavailable as error:
+            return str(error)
+        codes = {reason.code for verdict in verdicts for reason in verdict.reasons}
+        return ", ".join(sorted(codes & _NOT_READY)) or None
+
+    async def _ask(self, path: str, question: Question, parse: Callable[[bytes], _V]) -> _V:
+        since = self._mark.value
+        verdict = parse(await self._query(path, question))
+        current = self._epoch()
+        if not verdict.epoch or not verdict.revision or verdict.epoch != current:
+            raise DecisionUnavailable(_stranger(verdict, current))
+        self._mark.admit(verdict.epoch, verdict.revision, since=since)
+        return verdict
+
+    async def _query(self, path: str, question: Question) -> bytes:
+        body = encode(
+            question, self._mode, arguments=self._custom_policy(), max_arguments_bytes=self._max_arguments_bytes
+        )
+        return await self._client.query(path, body, lane=lane(question))
+
+
+def _stranger(verdict: Verdict, current: str) -> str:
+    if verdict.epoch and verdict.revision and current:
+        return f"the decision is of epoch {verdict.epoch[:32]}, the ledger is at {current}"
+    codes = ", ".join(reason.code for reason in verdict.reasons)
+    return f"OPA has not all of its data yet: {codes or 'no epoch or no revision'}"
