@@ -1,0 +1,9 @@
+"""Configuration: YAML into frozen typed objects, once, and the live cell that a reload replaces."""
+
+from gateway.config.live import Live
+from gateway.config.loader import Loaded, load
+from gateway.config.rules import exposed, known_tenants
+from gateway.config.schema import Config
+from gateway.config.values import Secret
+
+__all__ = ["Config", "Live", "Loaded", "Secret", "exposed", "known_tenants", "load"]

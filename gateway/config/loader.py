@@ -1,0 +1,144 @@
+"""config.yaml whole or not at all: read, checked, hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from gateway.config import document as yaml_document
+from gateway.config.document import Document, dotted
+from gateway.config.mistakes import location, nearest, worded
+from gateway.config.references import Context
+from gateway.config.rules import Finding, refusals
+from gateway.config.schema import Config
+from gateway.config.values import Secret
+from gateway.config.warnings import warnings
+from gateway.errors import ConfigError, Mistake
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+# What belongs to one machine and not to the meaning that replicas share; the hash leaves it out.
+MACHINE_LOCAL: tuple[tuple[str, ...], ...] = (
+    ("server", "host"), ("server", "port"), ("server", "tls"), ("auth", "opa", "url"), ("opa", "binary"),
+    ("opa", "replica"), ("opa", "custom_policies"), ("sync",), ("storage",), ("audit", "file"),
+    ("metrics",), ("logging",),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration that holds together; `files` are config.yaml and the secrets' files that it was read from."""
+
+    config: Config
+    hash: str
+    path: Path
+    warnings: tuple[str, ...]
+    files: tuple[Path, ...] = ()
+
+    def with_server(self, host: str | None = None, port: int | None = None) -> Loaded:
+        """Return the same with the listener's host or port replaced, as `--host` and `--port` do."""
+        changes: dict[str, Any] = {"host": host, "port": port}
+        server = self.config.server.model_copy(update={key: one for key, one in changes.items() if one is not None})
+        config = self.config.model_copy(update={"server": server})
+        return replace(self, config=config, warnings=tuple(warnings(config)))
+
+
+def load(path: Path, environ: Mapping[str, str] | None = None) -> Loaded:
+    """Read config.yaml; raises ConfigError with every mistake in it."""
+    context = Context(path.absolute().parent, os.environ if environ is None else environ, {path.absolute()})
+    document = yaml_document.parse(_read(path), str(path))
+    mistakes = list(document.mistakes)
+    config = None
+    if isinstance(document.data, dict):
+        config, found = _validated(document, context)
+        mistakes += found
+    elif not mistakes:
+        what = "is empty" if document.data is None else "must be a mapping (key: value)"
+        mistakes.append(Mistake(document.file, "", None, f"{what}; see docs/configuration.md for an example"))
+    if mistakes or config is None:
+        raise ConfigError(tuple(sorted(mistakes, key=lambda one: one.line or 0)))
+    return Loaded(config, meaning_hash(config), path, tuple(warnings(config)), tuple(sorted(context.files)))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(yaml_document.MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError((Mistake(str(path), "", None, f"cannot be read: {error.strerror}"),)) from error
+
+
+def _validated(document: Document, context: Context) -> tuple[Config | None, list[Mistake]]:
+    """Check the schema, then the rules; those also where the schema failed, on what is left without what is bad."""
+    mistakes: list[Mistake] = []
+    doubtful: set[yaml_document.Path] = set()
+    config = None
+    while config is None:
+        try:
+            config = Config.model_validate(_without(document.data, doubtful, ()), context=context)
+        except ValidationError as error:
+            found = error.errors(include_url=False)
+            mistakes += [] if doubtful else [worded(one, document) for one in found]
+            if () in doubtful:
+                return None, mistakes
+            doubtful |= {path for one in found for path in _doubtful(one)}
+    mistakes += [_placed(finding, document) for finding in refusals(config) if not _touches(finding, doubtful)]
+    return config, mistakes
+
+
+def _doubtful(error: Any) -> set[yaml_document.Path]:
+    path = location(error)
+    if error["type"] == "missing":
+        return {path, path[:-1]}  # without it, nothing can be said of what it belongs to
+    near = nearest(path) if error["type"] == "extra_forbidden" else None
+    return {path, near} if near else {path}
+
+
+def _without(value: Any, bad: set[yaml_document.Path], at: yaml_document.Path) -> Any:
+    if isinstance(value, dict):
+        return {key: _without(one, bad, (*at, key)) for key, one in value.items() if (*at, key) not in bad}
+    if isinstance(value, list):
+        return [_without(one, bad, (*at, index)) for index, one in enumerate(value) if (*at, index) not in bad]
+    return value
+
+
+def _touches(finding: Finding, doubtful: set[yaml_document.Path]) -> bool:
+    """Whether a rule was judged by a value that is itself a mistake: what it would say is not to be trusted."""
+    paths = (finding.path, *finding.about)
+    return any(path[: len(bad)] == bad or bad[: len(path)] == path for path in paths for bad in doubtful)
+
+
+def _placed(finding: Finding, document: Document) -> Mistake:
+    return Mistake(document.file, dotted(finding.path), document.line(finding.path), finding.message)
+
+
+def meaning_hash(config: Config) -> str:
+    """Return the SHA-256 of what the configuration means: no order, formatting, secrets, nothing of one machine."""
+    meaning = config.model_dump(mode="python", exclude_defaults=True)
+    for path in MACHINE_LOCAL:
+        _drop(meaning, path)
+    return hashlib.sha256(_canonical(meaning).encode()).hexdigest()
+
+
+def _drop(meaning: dict[str, Any], path: tuple[str, ...]) -> None:
+    *parents, last = path
+    for step in parents:
+        meaning = meaning.get(step, {})
+    meaning.pop(last, None)
+
+
+def _canonical(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{json.dumps(key)}:{_canonical(value[key])}" for key in sorted(value)) + "}"
+    if isinstance(value, tuple | list):
+        return "[" + ",".join(sorted({_canonical(one) for one in value})) + "]"
+    if isinstance(value, Secret):
+        return json.dumps(value.reference)
+    return json.dumps(value if isinstance(value, bool | int | float | None) else str(value))

@@ -1,0 +1,168 @@
+"""The types of single values in config.yaml, each saying in plain words what it takes."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
+
+from gateway.model import SERVER_ID, TENANT_ID, TOOL_NAME
+
+ROLES = ("admin", "mcp_server_admin", "developer", "viewer", "auditor")
+EVERY_TENANT = "*"
+LOOPBACK_NAMES = ("localhost", "localhost.localdomain")
+_PATTERN = re.compile(r"[A-Za-z0-9_./*?\[\]!-]{1,256}")
+_PRINCIPAL = re.compile(r"(user|service|group):[^\s\x00-\x1f\x7f]{1,256}")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
+_REFERENCE = re.compile(r"\$\{")
+
+
+class Section(BaseModel):
+    """A mapping of config.yaml: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Secret:
+    """A value that came from `${env:…}` or `${file:…}`; only `reveal` shows it, `reference` says where it came from."""
+
+    reference: str
+    _value: str
+
+    def reveal(self) -> str:
+        """Return the value itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"Secret({self.reference})"
+
+    __str__ = __repr__
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine's own loopback name or address."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower().rstrip(".") in LOOPBACK_NAMES
+
+
+def _matching(pattern: re.Pattern[str], what: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not pattern.fullmatch(value):
+            raise ValueError(f"{value!r} is not {what}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _member(value: str) -> str:
+    if value != EVERY_TENANT and not TENANT_ID.fullmatch(value):
+        raise ValueError(f'{value!r} is neither a tenant id (1 to 128 of A-Z a-z 0-9 . _ : -, no "_" first) nor "*"')
+    return value
+
+
+def _withdrawn_id(value: str) -> str:
+    server, slash, tool = value.partition("/")
+    if not (slash and SERVER_ID.fullmatch(server) and TOOL_NAME.fullmatch(tool)):
+        raise ValueError(f"{value!r} must be written server/tool, exactly; for a pattern use a deny_list")
+    return value
+
+
+def _host(value: str) -> str:
+    if not _HOST.fullmatch(value):
+        raise ValueError(f"{value!r} is not a host name or address, with or without a port")
+    return value.lower()
+
+
+def _split(value: str) -> tuple[str, str]:
+    parts = urlsplit(value)
+    port = parts.port  # raises ValueError where it is not a number up to 65535
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not hold a user name or password; send a header from ${env:…} or ${file:…}")
+    if parts.fragment or value.endswith("#"):
+        raise ValueError("must not have a fragment (#…)")
+    if any(character.isspace() or not character.isprintable() for character in value):
+        raise ValueError("must not hold blanks or control characters")
+    return parts.scheme, parts.hostname if parts.hostname and port != 0 else ""
+
+
+def _http_url(value: str) -> str:
+    scheme, host = _split(value)
+    if scheme not in ("http", "https") or not host:
+        raise ValueError(f"{value!r} must be a whole address: https://host/path or http://host/path")
+    return value
+
+
+def _origin(value: str) -> str:
+    _http_url(value)
+    parts = urlsplit(value)
+    if parts.path or parts.query:
+        raise ValueError(f"{value!r} must be an origin: scheme://host or scheme://host:port, nothing after it")
+    return value.lower()
+
+
+def _opa_url(value: str) -> str:
+    if value.startswith("unix:///"):
+        return value
+    scheme, host = _split(value)
+    if scheme not in ("http", "https") or not host:
+        raise ValueError(f"{value!r} must be unix:///path/to/socket, http://host:port or https://host:port")
+    return value.rstrip("/")
+
+
+def _listen(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not (colon and host and _HOST.fullmatch(host) and port.isdecimal() and int(port) <= 65535):
+        raise ValueError(f"{value!r} must be host:port, as in 127.0.0.1:8181")
+    return value
+
+
+def _network(value: Any) -> IPv4Network | IPv6Network:
+    if not isinstance(value, str):
+        raise ValueError('must be a network in quotes, as in "10.0.0.0/8"')
+    return ipaddress.ip_network(value)
+
+
+def _no_reference(value: str) -> str:
+    if _REFERENCE.search(value):
+        raise ValueError("${…} is read only in the headers of a server; write the value itself")
+    return value
+
+
+def header_name(value: str) -> str:
+    """Return `value` if it is an HTTP field name (RFC 9110, section 5.1)."""
+    if not _HEADER_NAME.fullmatch(value):
+        raise ValueError(f"{value!r} is not a header name")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_no_reference)]
+Flag = Annotated[bool, Strict()]
+Count = Annotated[int, Strict(), Field(ge=1)]
+Seconds = Annotated[float, Strict(), Field(gt=0, le=3600, allow_inf_nan=False)]
+Port = Annotated[int, Strict(), Field(ge=0, le=65535)]
+ServerId = Annotated[str, _matching(SERVER_ID, "a server id (1 to 64 of A-Z a-z 0-9 . _ -)")]
+TenantId = Annotated[str, _matching(TENANT_ID, 'a tenant id (1 to 128 of A-Z a-z 0-9 . _ : -, no "_" first)')]
+MemberId = Annotated[str, AfterValidator(_member)]
+ToolName = Annotated[str, _matching(TOOL_NAME, "a tool's exact name; for a pattern use a deny_list")]
+ToolId = Annotated[str, AfterValidator(_withdrawn_id)]
+Pattern = Annotated[str, _matching(_PATTERN, "a tool name or glob (* ? [abc] [!a]), so it would match no tool")]
+PrincipalName = Annotated[str, _matching(_PRINCIPAL, "a principal: user:…, service:… or group:…")]
+ReplicaName = Annotated[str, _matching(SERVER_ID, "a replica's name (1 to 64 of A-Z a-z 0-9 . _ -)")]
+HeaderName = Annotated[str, AfterValidator(header_name)]
+Host = Annotated[str, AfterValidator(_host)]
+Origin = Annotated[str, AfterValidator(_origin)]
+HttpUrl = Annotated[str, AfterValidator(_no_reference), AfterValidator(_http_url)]
+OpaUrl = Annotated[str, AfterValidator(_no_reference), AfterValidator(_opa_url)]
+Listen = Annotated[str, AfterValidator(_listen)]
+Network = Annotated[
+    IPv4Network | IPv6Network, BeforeValidator(_network), WithJsonSchema({"type": "string", "format": "network"})
+]
