@@ -1,0 +1,182 @@
+"""One posted message, told apart: JSON-RPC 2.0 as MCP narrows it (basic/index)."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gateway.mcp import json
+from gateway.mcp.errors import INVALID_PARAMS, INVALID_REQUEST, Malformed, Rejection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+RESERVED_META = "io.modelcontextprotocol/"
+META_VERSION = RESERVED_META + "protocolVersion"
+META_CAPABILITIES = RESERVED_META + "clientCapabilities"
+META_CLIENT_INFO = RESERVED_META + "clientInfo"
+META_SERVER_INFO = RESERVED_META + "serverInfo"
+META_LOG_LEVEL = RESERVED_META + "logLevel"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A message that wants an answer; `id` keeps its JSON type."""
+
+    id: str | int
+    method: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """The request's `_meta`, empty where it is missing or no object."""
+        meta = self.params.get("_meta")
+        return meta if isinstance(meta, dict) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """A message that wants no answer."""
+
+    method: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer that a client posted; this gateway asks nothing, so it answers nothing."""
+
+    id: str | int
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """What a `tools/call` asks for; `arguments` None where the member is missing."""
+
+    name: str
+    arguments: Mapping[str, Any] | None
+
+
+Message = Request | Notification | Response
+
+
+def parse(body: bytes) -> Message | Rejection:
+    """Return the one message that the body is, or why it is refused."""
+    try:
+        value = json.decode(body)
+    except Malformed as error:
+        return Rejection(400, error.code, str(error))
+    if not isinstance(value, dict):
+        what = "batches are not served" if isinstance(value, list) else "the body is not a JSON-RPC object"
+        return Rejection(400, INVALID_REQUEST, what)
+    id_ = value.get("id")
+    known_id = id_ if _is_id(id_) else None
+    fault = _envelope_fault(value)
+    return Rejection(400, INVALID_REQUEST, fault, id=known_id) if fault else _message(value)
+
+
+def tool_call(request: Request) -> ToolCall | Rejection:
+    """Return what a `tools/call` names, or -32602."""
+    name, arguments = request.params.get("name"), request.params.get("arguments")
+    if not isinstance(name, str):
+        return Rejection(400, INVALID_PARAMS, "params.name must be a string", id=request.id)
+    if "arguments" in request.params and not isinstance(arguments, dict):
+        return Rejection(400, INVALID_PARAMS, "params.arguments must be an object", id=request.id)
+    return ToolCall(name, arguments)
+
+
+def _message(value: dict[str, Any]) -> Message:
+    if "method" not in value:
+        return Response(value["id"])
+    params = value.get("params") or {}
+    return Request(value["id"], value["method"], params) if "id" in value else Notification(value["method"], params)
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool)
+
+
+def _envelope_fault(value: dict[str, Any]) -> str | None:
+    if value.get("jsonrpc") != "2.0":
+        return 'jsonrpc must be "2.0"'
+    if "id" in value and not _is_id(value["id"]):
+        return "id must be a string or an integer"
+    if lookalike := _lookalike(value, _ENVELOPE):
+        return f"the member {lookalike!r} looks like another"
+    if "method" not in value:
+        return _response_fault(value)
+    if not isinstance(value["method"], str):
+        return "method must be a string"
+    if "result" in value or "error" in value:
+        return "a message is a request or a response"
+    return _params_fault(value.get("params"))
+
+
+def _response_fault(value: dict[str, Any]) -> str | None:
+    if "id" not in value or ("result" in value) == ("error" in value):
+        return "the body is neither a request, a notification nor a response"
+    return None
+
+
+def _params_fault(params: Any) -> str | None:
+    if params is None:
+        return None
+    if not isinstance(params, dict):
+        return "params must be an object"
+    meta = params.get("_meta")
+    lookalike = _lookalike(params, _PARAMS) or (isinstance(meta, dict) and _lookalike(meta, _META))
+    return f"the member {lookalike!r} looks like another" if lookalike else None
+
+
+def _folded(name: str) -> str:
+    # What lenient readers do to names: Go ignores case, some libraries stop at NUL or normalise first.
+    return unicodedata.normalize("NFKC", name).replace("\0", "").casefold()
+
+
+def _by_fold(names: Iterable[str]) -> Mapping[str, str]:
+    return {_folded(name): name for name in names}
+
+
+_ENVELOPE = _by_fold(("jsonrpc", "id", "method", "params", "result", "error"))
+_PARAMS = _by_fold(
+    (
+        "_meta",
+        "name",
+        "arguments",
+        "cursor",
+        "task",
+        "uri",
+        "ref",
+        "argument",
+        "context",
+        "level",
+        "inputResponses",
+        "requestState",
+        "protocolVersion",
+        "capabilities",
+        "clientInfo",
+    )
+)
+_META = _by_fold(
+    (
+        "progressToken",
+        "traceparent",
+        "tracestate",
+        "baggage",
+        META_VERSION,
+        META_CAPABILITIES,
+        META_CLIENT_INFO,
+        META_SERVER_INFO,
+        META_LOG_LEVEL,
+    )
+)
+
+
+def _lookalike(members: Iterable[str], known: Mapping[str, str]) -> str | None:
+    """Return a member that folds to a known one without being it."""
+    for member in members:
+        meant = known.get(_folded(member))
+        if meant is not None and meant != member:
+            return member
+    return None

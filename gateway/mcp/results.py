@@ -1,0 +1,149 @@
+"""What the gateway answers, as bytes: its own results, and relayed ones with only the outermost members edited."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Raw
+
+from gateway import __version__
+from gateway.mcp import json
+from gateway.mcp.answers import is_object
+from gateway.mcp.envelope import META_SERVER_INFO, RESERVED_META
+from gateway.mcp.eras import LEGACY_VERSIONS, SUPPORTED_VERSIONS, Era
+from gateway.mcp.errors import (
+    HEADER_MISMATCH,
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    MISSING_CLIENT_CAPABILITY,
+    RESOURCE_NOT_FOUND,
+    UNSUPPORTED_VERSION,
+    URL_ELICITATION_REQUIRED,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gateway.mcp.answers import Answer, RpcError
+    from gateway.mcp.tools import Fragment
+
+SERVER_INFO: Mapping[str, str] = {"name": "portcullis", "version": __version__}
+CAPABILITIES: Mapping[str, Any] = {"tools": {}}
+
+_META = json.encode({META_SERVER_INFO: SERVER_INFO})
+_COMPLETE = Raw(b'"complete"')
+# A list depends on who asks and on what was withdrawn a moment ago: nobody may keep it.
+_UNCACHED = b'"ttlMs":0,"cacheScope":"private"'
+_MODERN_LIST_HEAD = b'{"resultType":"complete",' + _UNCACHED + b',"_meta":' + _META + b',"tools":['
+_MODERN_ONLY = frozenset({"resultType", "ttlMs", "cacheScope"})
+# Codes that would say something about this gateway's own conduct, or that no server may send any more.
+_TRANSLATED: Mapping[int, int] = {
+    RESOURCE_NOT_FOUND: INVALID_PARAMS,
+    URL_ELICITATION_REQUIRED: INTERNAL_ERROR,
+    HEADER_MISMATCH: INTERNAL_ERROR,
+    MISSING_CLIENT_CAPABILITY: INTERNAL_ERROR,
+    UNSUPPORTED_VERSION: INTERNAL_ERROR,
+}
+
+
+def success(id_: str | int, result: bytes) -> bytes:
+    """Return a JSON-RPC response around the JSON text of a result."""
+    return b'{"jsonrpc":"2.0","id":' + json.encode(id_) + b',"result":' + result + b"}"
+
+
+def error(id_: str | int | None, code: int, message: str, data: Any = None) -> bytes:
+    """Return a JSON-RPC error; `id_` None where the request could not be read, `data` left out where None."""
+    fault: dict[str, Any] = {"code": code, "message": message}
+    if data is not None:
+        fault["data"] = data
+    return json.encode({"jsonrpc": "2.0", "id": id_, "error": fault})
+
+
+def initialize(id_: str | int, requested: Any) -> bytes:
+    """Return the handshake's result: the version asked for if it is one of the handshake's, else the newest of them."""
+    version = requested if requested in LEGACY_VERSIONS else LEGACY_VERSIONS[0]
+    result = {"protocolVersion": version, "capabilities": CAPABILITIES, "serverInfo": SERVER_INFO}
+    return success(id_, json.encode(result))
+
+
+def discover(id_: str | int) -> bytes:
+    """Return the result of `server/discover`: every version served, in both eras."""
+    result = {
+        "resultType": "complete",
+        "supportedVersions": SUPPORTED_VERSIONS,
+        "capabilities": CAPABILITIES,
+        "ttlMs": 0,
+        "cacheScope": "private",
+        "_meta": {META_SERVER_INFO: SERVER_INFO},
+    }
+    return success(id_, json.encode(result))
+
+
+def pong(id_: str | int) -> bytes:
+    """Return the result of a legacy `ping`."""
+    return success(id_, b"{}")
+
+
+def tool_list(id_: str | int, era: Era, fragments: Iterable[Fragment]) -> bytes:
+    """Return the result of `tools/list` around definitions that are encoded already."""
+    if era is Era.MODERN:
+        return success(id_, _MODERN_LIST_HEAD + b",".join([tool.modern for tool in fragments]) + b"]}")
+    return success(id_, b'{"tools":[' + b",".join([tool.legacy for tool in fragments]) + b"]}")
+
+
+def tool_error(id_: str | int, era: Era, text: str) -> bytes:
+    """Return a tool result that says, to the model too, why the tool did not run."""
+    content = b'{"content":' + json.encode([{"type": "text", "text": text}]) + b',"isError":true'
+    if era is Era.MODERN:
+        return success(id_, content + b',"resultType":"complete","_meta":' + _META + b"}")
+    return success(id_, content + b"}")
+
+
+def relayed(id_: str | int, era: Era, answer: Answer) -> bytes:
+    """Return a server's answer as the agent's revision has it; what lies within its members is untouched."""
+    if answer.error is not None:
+        return _relayed_error(id_, answer.error)
+    members = _modern(answer.result) if era is Era.MODERN else _legacy(answer.result)
+    return success(id_, msgspec.json.encode(members))
+
+
+def relayed_code(code: int) -> int:
+    """Return the code under which a server's JSON-RPC error is passed on."""
+    return _TRANSLATED.get(code, code)
+
+
+def _relayed_error(id_: str | int, fault: RpcError) -> bytes:
+    code = relayed_code(fault.code)
+    data = None if fault.data is None or code != fault.code else Raw(fault.data)
+    body: dict[str, Any] = {"code": code, "message": fault.message} | ({} if data is None else {"data": data})
+    head = b'{"jsonrpc":"2.0","id":' + json.encode(id_)
+    return head + b',"error":' + msgspec.json.encode(body) + b"}"
+
+
+def _modern(result: Mapping[str, Raw]) -> dict[str, Any]:
+    members: dict[str, Any] = {"resultType": _COMPLETE, **result}
+    theirs = _third_party(result.get("_meta"))
+    members["_meta"] = theirs | {META_SERVER_INFO: SERVER_INFO} if theirs else Raw(_META)
+    return members
+
+
+def _legacy(result: Mapping[str, Raw]) -> dict[str, Any]:
+    members: dict[str, Any] = {name: raw for name, raw in result.items() if name not in _MODERN_ONLY}
+    structured = result.get("structuredContent")
+    if structured is not None and not is_object(structured):
+        # Before 2026-07-28 only objects are legal there; the text block says the same.
+        del members["structuredContent"]
+    if "_meta" in result:
+        del members["_meta"]
+        if theirs := _third_party(result["_meta"]):
+            members["_meta"] = theirs
+    return members
+
+
+def _third_party(meta: Raw | None) -> dict[str, Any]:
+    """Return the members of a server's `_meta` that are not the gateway's to set."""
+    if meta is None or not is_object(meta):
+        return {}
+    members = msgspec.json.decode(meta, type=dict[str, Raw])
+    return {name: raw for name, raw in members.items() if not name.startswith(RESERVED_META)}
