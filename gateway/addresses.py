@@ -43,6 +43,15 @@ EMBEDDING = tuple(map(IPv6Network, ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96",
 LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
 
 
+def parsed(text: str) -> Address | None:
+    """Return the address, None for what is none; an IPv4 address in IPv6 clothes is the IPv4 address (RFC 4291)."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
 def unwrapped(address: Address) -> tuple[Address, ...]:
     """Return the IPv4 addresses that an IPv6 one carries (mapped, compatible, 6to4, NAT64, Teredo), else itself."""
     if isinstance(address, IPv4Address):

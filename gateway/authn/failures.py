@@ -1,0 +1,90 @@
+"""Failed logins, so that a flood of them is a number in the audit trail and not a flood of events. Pure values."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from ipaddress import IPv6Network
+
+from gateway.addresses import parsed
+
+REPORTED = 10
+WINDOW_SECONDS = 60
+MAX_ADDRESSES = 10_000
+OTHERS = "others"
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """So many failures of one address beyond those reported one by one; `since` is in seconds, as given."""
+
+    address: str
+    count: int
+    since: float
+
+
+@dataclass(slots=True)
+class _Window:
+    since: float
+    seen: int = 0
+
+    @property
+    def folded(self) -> int:
+        return max(0, self.seen - REPORTED)
+
+
+class FailureTally:
+    """Counts failures by address and minute: the first ten are to be reported, the rest come out as one number.
+
+    It remembers ten thousand addresses, an IPv6 address by its /64; what is forgotten early is counted under
+    `others`. Time is an argument, in seconds on any clock that does not run backwards.
+    """
+
+    def __init__(self, *, max_addresses: int = MAX_ADDRESSES) -> None:
+        self._max = max_addresses
+        self._windows: OrderedDict[str, _Window] = OrderedDict()
+        self._ended: list[Folded] = []
+        self._others = 0
+        self._others_since = 0.0
+
+    def note(self, address: str, now: float) -> bool:
+        """Count one failure; True says that it is to be reported by itself, False that it was folded."""
+        key = key_of(address)
+        window = self._windows.get(key)
+        if window is None or now - window.since >= WINDOW_SECONDS:
+            self._end(key)
+            window = self._windows[key] = _Window(now)
+        self._windows.move_to_end(key)
+        window.seen += 1
+        if len(self._windows) > self._max:
+            self._end(next(iter(self._windows)))
+        return window.seen <= REPORTED
+
+    def due(self, now: float, *, everything: bool = False) -> tuple[Folded, ...]:
+        """Take out what was folded in the minutes that are over, or in all of them (when shutting down)."""
+        over = [key for key, window in self._windows.items() if everything or now - window.since >= WINDOW_SECONDS]
+        for key in over:
+            self._end(key)
+        ended, self._ended = self._ended, []
+        if self._others:
+            ended.append(Folded(OTHERS, self._others, self._others_since))
+            self._others = 0
+        return tuple(ended)
+
+    def _end(self, key: str) -> None:
+        window = self._windows.pop(key, None)
+        if window is None or not window.folded:
+            return
+        if len(self._ended) < self._max:
+            self._ended.append(Folded(key, window.folded, window.since))
+            return
+        self._others_since = self._others_since if self._others else window.since
+        self._others += window.folded
+
+
+def key_of(address: str) -> str:
+    """Return what an address is counted under: IPv4 as it is, IPv6 by the /64 that one customer is given."""
+    ip = parsed(address)
+    if ip is None:
+        return address[:64]
+    return str(ip) if ip.version == 4 else str(IPv6Network((int(ip), 64), strict=False))
