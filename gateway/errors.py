@@ -12,6 +12,7 @@
     │   ├── NotVisible               the caller must not learn that it exists
     │   ├── NotPermitted             the caller may know it and may not do it
     ├── DecisionUnavailable          OPA gave no decision that may be trusted
+    ├── EngineMissing                there is no OPA on this machine that may be run
     ├── UpstreamFailed               a server gave no usable answer
     ├── NotFound                     an admin named a server or tenant that is not configured
     ├── InvalidBody                  an admin body is not what the route takes
@@ -111,6 +112,10 @@ class NotPermitted(Refused):
 
 class DecisionUnavailable(GatewayError):
     """No decision could be had that may be trusted; nothing is admitted."""
+
+
+class EngineMissing(GatewayError):
+    """There is no OPA to run, or the one that was named may not be trusted; the text says what to do."""
 
 
 class UpstreamFailed(GatewayError):
