@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gateway.config.document import Path
-    from gateway.config.schema import Config, Oidc, Server
+    from gateway.config.schema import Config, Oidc
+    from gateway.config.servers import Server
 
 MODE: Path = ("tool_access", "mode")
 
@@ -134,4 +135,4 @@ def exposed(config: Config) -> str | None:
     if config.auth.enabled or is_loopback(config.server.host):
         return None
     host = config.server.host
-    return f"auth.enabled is false and {host} is no loopback address: anybody could call every tool; pass --insecure to mean it"
+    return f"auth.enabled is false and {host} is no loopback address: anybody could call; pass --insecure to mean it"

@@ -212,7 +212,7 @@ class Config(Section):
     sync: Sync = Sync()
     storage: Storage = Storage()
     tenants: tuple[Tenant, ...] = ()
-    mcp_servers: dict[ServerId, Server] = {}
+    mcp_servers: dict[ServerId, Server] = Field(default={})
     tool_projection: GlobalProjection = GlobalProjection()
     audit: AuditSettings = AuditSettings()
     metrics: MetricsSettings = MetricsSettings()

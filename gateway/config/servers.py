@@ -25,7 +25,7 @@ from gateway.config.values import (
 SENSITIVE = ("authorization", "cookie", "token", "secret", "password", "passwd", "api-key", "apikey", "credential")
 # What the gateway itself says about a message, or what would change how its connection is framed.
 OWN_HEADERS = frozenset(
-    [
+    (
         "accept",
         "accept-encoding",
         "connection",
@@ -37,12 +37,11 @@ OWN_HEADERS = frozenset(
         "http2-settings",
         "keep-alive",
         "last-event-id",
-        "proxy-connection",
         "te",
         "trailer",
         "transfer-encoding",
         "upgrade",
-    ]
+    )
 )
 
 
@@ -66,7 +65,7 @@ class ToolLists(Section):
 class MemberAccess(Section):
     """Which tenants are members of a server; `*` is every known tenant without an entry of its own."""
 
-    member: dict[MemberId, ToolLists] = {}
+    member: dict[MemberId, ToolLists] = Field(default={})
 
 
 class Withdrawn(Section):
@@ -78,7 +77,7 @@ class Withdrawn(Section):
 class Projection(Withdrawn):
     """Tools of one server that files withdraw: from everybody, and from single tenants."""
 
-    tenant_overrides: dict[TenantId, Withdrawn] = {}
+    tenant_overrides: dict[TenantId, Withdrawn] = Field(default={})
 
 
 class WithdrawnIds(Section):
@@ -90,7 +89,7 @@ class WithdrawnIds(Section):
 class GlobalProjection(WithdrawnIds):
     """Tools of any server that files withdraw: from everybody, and from single tenants."""
 
-    tenant_overrides: dict[TenantId, WithdrawnIds] = {}
+    tenant_overrides: dict[TenantId, WithdrawnIds] = Field(default={})
 
 
 class Server(Section):
@@ -99,7 +98,7 @@ class Server(Section):
     mode: Literal["remote"]
     endpoint: HttpUrl
     description: Text = ""
-    headers: dict[HeaderName, HeaderValue] = {}
+    headers: dict[HeaderName, HeaderValue] = Field(default={})
     timeout_seconds: Seconds = 30.0
     max_concurrent_requests: Count | None = None
     allowed_networks: tuple[Network, ...] = ()

@@ -28,7 +28,7 @@ def _auth(config: Config) -> Iterator[str]:
     if not auth.opa.enabled:
         yield "auth.opa.enabled: false is ignored, because every decision is OPA's"
     if not auth.enabled:
-        yield "auth.enabled: authentication is off: credentials are ignored, everybody is anonymous, the admin API is closed"
+        yield "auth.enabled is false: credentials are ignored, everybody is anonymous, the admin API is closed"
         if auth.oidc.enabled:
             yield "auth.oidc.enabled has no effect while auth.enabled is false"
     elif not (auth.oidc.enabled or auth.api_key.enabled or auth.allow_anonymous):

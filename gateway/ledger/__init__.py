@@ -38,7 +38,7 @@ class Ledger(Protocol):
         """Withdraw a tool (again is not an error) and return the revision that says so."""
 
     async def restore(self, ref: ToolRef, tenant: str | None, event: AuditEvent) -> tuple[int, tuple[Withdrawal, ...]]:
-        """Lift the withdrawal for `tenant`, or with None every runtime one of the tool; return revision and what was lifted.
+        """Lift the withdrawal for `tenant`, or with None every runtime one of the tool; return revision and those lifted.
 
         The lifted withdrawals are added to the event's target as `lifted` (tenant ids, null for "from everybody").
         """
