@@ -1,0 +1,77 @@
+# Portcullis, from a bare checkout. Needs python 3.11 or newer, git and make, and for OPA go or internet.
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+
+.DEFAULT_GOAL := setup
+.PHONY: setup run tour test bench requirements clean
+
+# --- set-up: each stamp is made once, and again when what it was made from changes --------------------------------
+
+setup: $(STAMPS)/opa
+
+$(STAMPS)/python:
+	@python=; for name in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	    if $$name -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	        python=$$name; break; \
+	    fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	    echo "make: no Python 3.11 or newer with its venv module was found; name one with: make PYTHON=/path/to/python" >&2; \
+	    exit 1; \
+	fi; \
+	echo "Creating $(VENV) with $$($$python --version)"; \
+	$$python -m venv $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/requirements: requirements-dev.txt $(STAMPS)/python
+	@echo "Installing the pinned requirements"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+$(STAMPS)/project: pyproject.toml $(STAMPS)/requirements
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(STAMPS)/opa: gateway/pdp/opa_binary.py $(STAMPS)/project
+	@$(BIN)/portcullis opa install
+	@touch $@
+
+# --- use ----------------------------------------------------------------------------------------------------------
+
+# The demo: issuer, MCP servers and gateway, with tokens and the recipe's commands to paste. Ctrl-C stops it all.
+run: setup
+	@exec $(BIN)/python examples/front-door/run.py $(ARGS)
+
+# The recipe plays itself and checks each answer.
+tour: setup
+	@exec $(BIN)/python examples/front-door/tour.py $(ARGS)
+
+bench: setup
+	@exec $(BIN)/python -m bench $(ARGS)
+
+# --- checks: everything that CI runs ------------------------------------------------------------------------------
+
+test: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/portcullis policy check
+	$(BIN)/portcullis policy test
+	@if command -v regal >/dev/null; then echo "regal lint policies"; regal lint policies; fi
+	$(BIN)/pytest $(ARGS)
+
+# --- upkeep -------------------------------------------------------------------------------------------------------
+
+# Recompiles both locks (ARGS=--upgrade to move them); where packages come from is the machine's business.
+COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-header \
+           --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
+
+requirements: $(STAMPS)/requirements
+	$(COMPILE) $(ARGS) --output-file requirements.txt pyproject.toml
+	$(COMPILE) $(ARGS) --extra dev --output-file requirements-dev.txt pyproject.toml
+
+clean:
+	rm -rf $(VENV) .run build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	find . -name __pycache__ -prune -exec rm -rf {} +
