@@ -20,7 +20,7 @@ from gateway.pdp import orphan
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
 log = logging.getLogger(__name__)
@@ -40,15 +40,24 @@ _LEASH = Path(__file__).with_name("leash.py")
 class Engine:
     """Runs `binary` with the OPA configuration file `config`; its socket and its trace lie in `directory` (0700).
 
+    `files` are Rego and data that OPA loads at its start, beside the bundles of its configuration.
+
     While OPA is away every question fails, so everything is denied; it is started again after 0.1 to 2 s.
     """
 
     def __init__(
-        self, binary: Path, config: Path, directory: Path, *, environment: Mapping[str, str] = os.environ
+        self,
+        binary: Path,
+        config: Path,
+        directory: Path,
+        *,
+        files: Sequence[Path] = (),
+        environment: Mapping[str, str] = os.environ,
     ) -> None:
         self.restarts = 0
         self._binary = binary
         self._config = config
+        self._files = files
         self._directory = directory
         self._environment = {name: environment[name] for name in _INHERITED if name in environment}
         self._socket = directory / "opa.sock"
@@ -159,6 +168,7 @@ class Engine:
             "--skip-version-check",
             "--config-file",
             self._config,
+            *self._files,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,

@@ -1,0 +1,49 @@
+"""`portcullis opa`: the engine itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
+
+from gateway.errors import EngineMissing
+from gateway.pdp.opa_install import Installed, Installer
+
+
+@click.group()
+def opa() -> None:
+    """Get OPA, and print its configuration."""
+
+
+@opa.command()
+@click.option("--force", is_flag=True, help="Install again, even if the cache has it.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def install(force: bool, as_json: bool) -> None:
+    """Get the pinned OPA: by `go install` where there is go, else the official release, checked by its SHA-256."""
+    try:
+        installed = _with_progress(force)
+    except EngineMissing as error:
+        if as_json:
+            click.echo(json.dumps({"error": str(error)}))
+        raise click.ClickException(str(error)) from error
+    binary = installed.binary
+    if as_json:
+        click.echo(json.dumps({"path": str(binary.path), "version": binary.version, "how": installed.how}))
+    else:
+        click.echo(f"OPA {binary.version} is at {binary.path}")
+
+
+def _with_progress(force: bool) -> Installed:
+    """Install; a terminal is shown how far it is, on stderr, so that stdout holds the result alone."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
+        task = bar.add_task("OPA", total=None)
+
+        def show(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total or None)
+
+        return Installer(os.environ, progress=show).install(force=force)
