@@ -1,0 +1,26 @@
+"""The command line: one file a command family, listed here."""
+
+from __future__ import annotations
+
+import click
+
+from gateway.cli import audit, check, config, key, replica
+from gateway.cli.common import Portcullis
+
+FAMILIES: tuple[click.Command, ...] = (
+    check.check,
+    key.key,
+    replica.replica,
+    audit.audit,
+    config.config,
+)
+
+
+@click.group(cls=Portcullis, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="portcullis")
+def main() -> None:
+    """Portcullis, the fail-closed front door for MCP."""
+
+
+for family in FAMILIES:
+    main.add_command(family)

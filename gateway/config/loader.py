@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 from dataclasses import dataclass, replace
@@ -98,7 +99,7 @@ def _doubtful(error: Any) -> set[yaml_document.Path]:
     if error["type"] == "missing":
         return {path, path[:-1]}  # without it, nothing can be said of what it belongs to
     near = nearest(path) if error["type"] == "extra_forbidden" else None
-    return {path, near} if near else {path}
+    return {path, tuple(itertools.takewhile(lambda step: step not in ("<id>", "<number>"), near))} if near else {path}
 
 
 def _without(value: Any, bad: set[yaml_document.Path], at: yaml_document.Path) -> Any:

@@ -27,10 +27,6 @@ _WANTED = {
     "tuple_type": "a list ([a, b], or one line each with - before it)",
     "path_type": "a path",
 }
-_ELSEWHERE = {
-    ("tool_access", "member"): "belongs to a server: mcp_servers.<id>.tool_access.member",
-    ("auth", "issuer"): "belongs in auth.oidc.issuer",
-}
 
 
 def worded(error: ErrorDetails, document: Document) -> Mistake:
@@ -41,14 +37,19 @@ def worded(error: ErrorDetails, document: Document) -> Mistake:
 
 def location(error: ErrorDetails) -> Path:
     """Return where in the file an error is, without pydantic's own steps."""
-    return tuple(step for step in error["loc"] if step not in ("[key]", "function-before[_header_value()]"))
+    return tuple(step for step in error["loc"] if step != "[key]")
 
 
 def nearest(path: Path) -> Path | None:
-    """Return the path of the known key that `path`, whose last step is unknown, most resembles."""
-    known = known_keys(path[:-1])
-    close = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.6)
-    return (*path[:-1], close[0]) if close else None
+    """Return the path of the known key that `path`, whose last step is unknown, most resembles; near ones first."""
+    here = path[:-1]
+    best, found = 0.75, None
+    for known in (*((*here, key) for key in known_keys(here)), *_all_keys(Config, ())):
+        likeness = difflib.SequenceMatcher(None, str(path[-1]), str(known[-1])).ratio()
+        likeness += 0.15 * (known[:-1] == here)
+        if likeness > best:
+            best, found = likeness, known
+    return found
 
 
 def known_keys(path: Path) -> tuple[str, ...]:
@@ -95,27 +96,24 @@ def _message(error: ErrorDetails, path: Path, document: Document) -> str:
 
 
 def _unknown(path: Path) -> str:
-    if path in _ELSEWHERE:
-        return f"unknown key; it {_ELSEWHERE[path]}"
+    if path == ("tool_access", "member"):
+        return "unknown key; it belongs to a server: mcp_servers.<id>.tool_access.member"
     near = nearest(path)
-    if near:
+    if near is None:
+        return f"unknown key; known here: {', '.join(sorted(known_keys(path[:-1])))}"
+    if near[:-1] == path[:-1]:
         return f"unknown key; did you mean {near[-1]}?"
-    homes = sorted(dotted(home) for home in _homes(str(path[-1]), Config, ()))
-    if len(homes) == 1:
-        return f"unknown key; it belongs in {homes[0]}"
-    known = ", ".join(sorted(known_keys(path[:-1])))
-    return f"unknown key; known here: {known}"
+    return f"unknown key; {'it belongs in' if near[-1] == path[-1] else 'did you mean'} {dotted(near)}"
 
 
-def _homes(key: str, section: Any, path: Path) -> Iterator[Path]:
-    """Yield every place in the schema that has a key of this name, maps by `<id>`."""
+def _all_keys(section: Any, path: Path) -> Iterator[Path]:
+    """Yield every key of the schema; an entry of a map is `<id>`, one of a list `<number>`."""
     if get_origin(section) in (dict, tuple):
-        yield from _homes(key, _below(section, 0), (*path, "<id>") if get_origin(section) is dict else path)
+        yield from _all_keys(_below(section, 0), (*path, "<id>" if get_origin(section) is dict else "<number>"))
     elif _is_section(section):
         for name, found in section.model_fields.items():
-            if name == key:
-                yield (*path, name)
-            yield from _homes(key, _bare(found.annotation), (*path, name))
+            yield (*path, name)
+            yield from _all_keys(_bare(found.annotation), (*path, name))
 
 
 def _wrong_type(wanted: str, value: Any, document: Document, path: Path) -> str:

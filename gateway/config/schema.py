@@ -217,3 +217,8 @@ class Config(Section):
     audit: AuditSettings = AuditSettings()
     metrics: MetricsSettings = MetricsSettings()
     logging: LoggingSettings = LoggingSettings()
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of config.yaml (draft 2020-12)."""
+    return Config.model_json_schema(mode="validation")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo
+from pydantic import BeforeValidator, Field, InstanceOf, ValidationInfo, WithJsonSchema
 
 from gateway.config.references import Context, resolve
 from gateway.config.values import (
@@ -52,7 +52,7 @@ def _header_value(value: Any, info: ValidationInfo) -> Any:
     return resolve(value, context)
 
 
-HeaderValue = Annotated[Secret | str, BeforeValidator(_header_value)]
+HeaderValue = Annotated[InstanceOf[Secret] | str, BeforeValidator(_header_value), WithJsonSchema({"type": "string"})]
 
 
 class ToolLists(Section):

@@ -38,7 +38,7 @@ class Ledger(Protocol):
         """Withdraw a tool (again is not an error) and return the revision that says so."""
 
     async def restore(self, ref: ToolRef, tenant: str | None, event: AuditEvent) -> tuple[int, tuple[Withdrawal, ...]]:
-        """Lift the withdrawal for `tenant`, or with None every runtime one of the tool; return revision and those lifted.
+        """Lift the withdrawal for `tenant`, or with None every runtime one of the tool; return revision and lifted.
 
         The lifted withdrawals are added to the event's target as `lifted` (tenant ids, null for "from everybody").
         """
@@ -75,6 +75,9 @@ class Ledger(Protocol):
 
     async def audit(self, limit: int = 100, after: int = 0) -> tuple[tuple[int, AuditEvent], ...]:
         """Return up to `limit` (sequence number, event) with sequence above `after`, oldest first."""
+
+    async def newest_audit(self) -> int:
+        """Return the sequence number of the newest event, 0 where there is none."""
 
     async def prune_audit(self, before: int) -> int:
         """Delete audit events older than `before` and return how many."""

@@ -124,6 +124,11 @@ class SqliteLedger:
         """Return up to `limit` (sequence number, event) with sequence above `after`, oldest first."""
         return tuple(map(rows.audit_event, await self._read(statements.AUDIT, after, limit)))
 
+    async def newest_audit(self) -> int:
+        """Return the sequence number of the newest event, 0 where there is none."""
+        ((newest,),) = await self._read(statements.NEWEST_AUDIT)
+        return int(newest)
+
     async def prune_audit(self, before: int) -> int:
         """Delete audit events older than `before` and return how many; in batches, so that writers get in between."""
         deleted = 0

@@ -24,6 +24,7 @@ CREDENTIALS = """
 INVENTORY = "select server, digest, tools, updated_at from inventory order by server"
 REPLICAS = "select name, token_hash, registered_at from replica order by name"
 AUDIT = "select seq, time, type, outcome, tenant, reason, body from audit where seq > ? order by seq limit ?"
+NEWEST_AUDIT = "select coalesce(max(seq), 0) from audit"
 PRUNE = "delete from audit where seq in (select seq from audit where time < ? limit ?)"
 _ADD_CREDENTIAL = """
     insert into credential (id, hash, prefix, principal, name, role, tenant,

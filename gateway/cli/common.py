@@ -1,0 +1,137 @@
+"""What every command shares: its options, how it reaches the ledger, how it fails, how it shows rows."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+import os
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gateway.config import load
+from gateway.errors import GatewayError
+from gateway.ledger.connect import open_ledger
+from gateway.state import StateDir
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from gateway.config import Loaded
+    from gateway.ledger import Ledger
+
+T = TypeVar("T")
+
+
+class Portcullis(click.Group):
+    """The command group: what the gateway refuses ends the process with status 1 and the reason on stderr."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a usage error stays status 2."""
+        try:
+            return super().invoke(ctx)
+        except GatewayError as error:
+            raise click.ClickException(str(error)) from error
+
+
+def default_config() -> Path:
+    """Return where config.yaml is looked for when none is named."""
+    home = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(home) if home else Path.home() / ".config") / "portcullis" / "config.yaml"
+
+
+config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=default_config,
+    show_default="~/.config/portcullis/config.yaml",
+    help="The configuration file.",
+)
+state_dir_option = click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The state directory; else PORTCULLIS_STATE_DIR, $XDG_STATE_HOME/portcullis, ~/.local/state/portcullis.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine to its end; Ctrl-C ends it with status 130."""
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(130) from None
+
+
+def warn(text: str) -> None:
+    """Print a warning on stderr, where it cannot be taken for output."""
+    click.echo(f"warning: {text}", err=True)
+
+
+def ledger_of(config_path: Path, state_dir: Path | None) -> AbstractAsyncContextManager[tuple[Ledger, Loaded | None]]:
+    """Open the ledger that this configuration names; without the default file, that of the state directory."""
+    unnamed = config_path == default_config() and not config_path.exists()
+    loaded = None if unnamed else load(config_path)
+    url = loaded.config.storage.url if loaded else None
+    return _opened(url or StateDir.open(state_dir).ledger_url, loaded)
+
+
+@asynccontextmanager
+async def _opened(url: str, loaded: Loaded | None) -> AsyncIterator[tuple[Ledger, Loaded | None]]:
+    ledger = await open_ledger(url)
+    try:
+        yield ledger, loaded
+    finally:
+        await ledger.close()
+
+
+def operator() -> dict[str, Any]:
+    """Return who acts on the command line, as an audit event names it."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = str(os.getuid())
+    return {"principal": f"local:{name}", "kind": "command_line", "issuer": None, "credential_id": None}
+
+
+def moment(milliseconds: int | None) -> str:
+    """Return a time of the ledger for people, in UTC; a dash where there is none."""
+    if milliseconds is None:
+        return "-"
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def print_json(value: Any) -> None:
+    """Print one line of JSON."""
+    click.echo(json.dumps(value, ensure_ascii=False))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
+    """Print a table, or the word for none; columns are never cut, so that what is shown can be copied."""
+    if not rows:
+        click.echo(empty)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    widths = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
+    for name in columns:
+        table.add_column(name, no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(plain(cell)) for cell in row))
+    console = Console(highlight=False)
+    console.width = max(console.width, sum(widths) + 2 * len(widths))
+    console.print(table, soft_wrap=True)
+
+
+def plain(text: str) -> str:
+    """Return text with control characters made visible: names come from strangers, terminals obey them (A62)."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
