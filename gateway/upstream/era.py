@@ -1,0 +1,103 @@
+"""Which era a server speaks: asked once with `server/discover`, else by the older handshake (basic/versioning)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gateway.errors import UpstreamFailed
+from gateway.mcp.eras import MODERN_VERSIONS
+from gateway.mcp.errors import HEADER_MISMATCH, MISSING_CLIENT_CAPABILITY, UNSUPPORTED_VERSION
+from gateway.upstream import outgoing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.mcp.answers import Answer
+    from gateway.upstream.http import Endpoint, Reply
+
+# 2024-11-05 has no streamable HTTP, and servers that offer nothing newer over it were seen to work all the same.
+HANDSHAKE_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+_MODERN = MODERN_VERSIONS[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Modern:
+    """The server takes each request on its own."""
+
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Legacy:
+    """The server wants a handshake; `session` is what it calls this one, None if it keeps no sessions."""
+
+    version: str
+    session: str | None
+
+
+async def probe(server: str, endpoint: Endpoint, ids: Iterator[int]) -> Modern | Legacy:
+    """Return the era of a server, for older ones with a handshake done; raises UpstreamFailed without a verdict."""
+    id_ = next(ids)
+    body = outgoing.request(id_, "server/discover", {"_meta": outgoing.modern_meta(_MODERN, {})})
+    reply = await endpoint.ask(id_, body, outgoing.modern_headers(_MODERN, "server/discover"))
+    if reply.answer is not None and _is_modern(server, reply.answer):
+        return Modern(_MODERN)
+    return await handshake(server, endpoint, ids)
+
+
+async def handshake(server: str, endpoint: Endpoint, ids: Iterator[int]) -> Legacy:
+    """Return a new session of an older server."""
+    id_ = next(ids)
+    reply = await endpoint.ask(id_, outgoing.request(id_, "initialize", outgoing.handshake_params()), {})
+    version = _member(require_result(server, reply), "protocolVersion")
+    if version not in HANDSHAKE_VERSIONS:
+        raise UpstreamFailed(server, "speaks no version of MCP that this gateway speaks")
+    legacy = Legacy(version, reply.session)
+    headers = outgoing.legacy_headers(legacy.version, legacy.session)
+    await endpoint.tell(outgoing.notification("notifications/initialized"), headers)
+    return legacy
+
+
+def require_answer(server: str, reply: Reply) -> Answer:
+    """Return the JSON-RPC answer of a reply; raises UpstreamFailed where HTTP says that there is none."""
+    if reply.answer is None or reply.status in (401, 403, 407):
+        raise UpstreamFailed(server, f"answered HTTP {reply.status}")
+    return reply.answer
+
+
+def require_result(server: str, reply: Reply) -> Answer:
+    """Return the successful answer of a reply; raises UpstreamFailed."""
+    answer = require_answer(server, reply)
+    if answer.error is not None:
+        raise UpstreamFailed(server, f"answered error {answer.error.code}")
+    return answer
+
+
+def _is_modern(server: str, answer: Answer) -> bool:
+    if answer.error is None:
+        return _MODERN in _versions(_member(answer, "supportedVersions"))
+    if answer.error.code != UNSUPPORTED_VERSION:
+        return answer.error.code in (HEADER_MISMATCH, MISSING_CLIENT_CAPABILITY)
+    data = _decoded(answer.error.data)
+    offered = _versions(data.get("supported") if isinstance(data, dict) else None)
+    if offered and not offered & {_MODERN, *HANDSHAKE_VERSIONS}:
+        raise UpstreamFailed(server, "speaks no version of MCP that this gateway speaks")
+    return _MODERN in offered
+
+
+def _member(answer: Answer, name: str) -> Any:
+    return _decoded(answer.result.get(name))
+
+
+def _decoded(raw: Any) -> Any:
+    try:
+        return None if raw is None else msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+
+
+def _versions(value: Any) -> set[str]:
+    return {version for version in value if isinstance(version, str)} if isinstance(value, list) else set()
