@@ -60,6 +60,11 @@ class Principal:
     credential: CredentialRef | None = None
 
 
+def flat_name(server: str, tool: str, mode: Mode) -> str:
+    """Return the name under which agents see a tool at an endpoint that shows several servers."""
+    return tool if mode is Mode.FRONT_DOOR else f"{server}__{tool}"
+
+
 ANONYMOUS = Principal(subject="anonymous", kind=CredentialKind.ANONYMOUS)
 
 
