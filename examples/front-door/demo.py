@@ -68,7 +68,7 @@ class Demo:
     def servers(self, port: int) -> str:
         """Start the MCP servers and return the endpoint of the payments server."""
         url = f"http://localhost:{port}"
-        self._start("servers", [sys.executable, HERE / "servers.py", "--port", port], f"{url}/health", f"{url}/mcp")
+        self._start("servers", [sys.executable, HERE / "servers.py", "--port", port], f"{url}/mcp", f"{url}/mcp")
         return f"{url}/mcp"
 
     def gateway(self, config: Path, port: int, *, host: str = "127.0.0.1", flags: tuple[str, ...] = ()) -> Part:
@@ -147,10 +147,15 @@ def token(issuer: str, client: str, resource: str | None = None) -> str:
 
 
 def answers(url: str) -> bool:
-    """Whether a URL answers 200 now."""
-    with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:
-        return bool(answer.status == 200)
-    return False
+    """Whether a URL is answered now, by anything but a server's error."""
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code < 500
+    except OSError:
+        return False
 
 
 def free_ports(count: int) -> list[int]:
