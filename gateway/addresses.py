@@ -46,7 +46,7 @@ LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
 def parsed(text: str) -> Address | None:
     """Return the address, None for what is none; an IPv4 address in IPv6 clothes is the IPv4 address (RFC 4291)."""
     try:
-        address = ip_address(text)
+        address = ip_address(text.partition("%")[0])
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address

@@ -7,6 +7,7 @@ to the address that is connected to in the end, because literal addresses never 
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import socket
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 class AddressRefused(OSError):
     """An address that this policy does not connect to; an OSError, so that aiohttp treats it like any other."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(errno.EACCES, why)
 
 
 class RedirectRefused(aiohttp.ClientError):
