@@ -2,8 +2,9 @@
 
 from gateway.config.live import Live
 from gateway.config.loader import Loaded, load
+from gateway.config.reloading import reload
 from gateway.config.rules import exposed, known_tenants
 from gateway.config.schema import Config
 from gateway.config.values import Secret
 
-__all__ = ["Config", "Live", "Loaded", "Secret", "exposed", "known_tenants", "load"]
+__all__ = ["Config", "Live", "Loaded", "Secret", "exposed", "known_tenants", "load", "reload"]

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from gateway.config import document as yaml_document
-from gateway.config.document import Document, dotted
-from gateway.config.mistakes import location, nearest, worded
 from gateway.config.references import Context
-from gateway.config.rules import Finding, refusals
-from gateway.config.schema import Config
+from gateway.config.validate import validated
 from gateway.config.values import Secret
 from gateway.config.warnings import warnings
 from gateway.errors import ConfigError, Mistake
@@ -24,6 +18,8 @@ from gateway.errors import ConfigError, Mistake
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from gateway.config.schema import Config
 
 # What belongs to one machine and not to the meaning that replicas share; the hash leaves it out.
 MACHINE_LOCAL: tuple[tuple[str, ...], ...] = (
@@ -42,13 +38,15 @@ class Loaded:
     path: Path
     warnings: tuple[str, ...]
     files: tuple[Path, ...] = ()
+    overrides: tuple[str | None, int | None] = (None, None)
 
     def with_server(self, host: str | None = None, port: int | None = None) -> Loaded:
         """Return the same with the listener's host or port replaced, as `--host` and `--port` do."""
-        changes: dict[str, Any] = {"host": host, "port": port}
+        overrides = host or self.overrides[0], self.overrides[1] if port is None else port
+        changes: dict[str, Any] = dict(zip(("host", "port"), overrides, strict=True))
         server = self.config.server.model_copy(update={key: one for key, one in changes.items() if one is not None})
         config = self.config.model_copy(update={"server": server})
-        return replace(self, config=config, warnings=tuple(warnings(config)))
+        return replace(self, config=config, warnings=tuple(warnings(config)), overrides=overrides)
 
 
 def load(path: Path, environ: Mapping[str, str] | None = None) -> Loaded:
@@ -58,7 +56,7 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Loaded:
     mistakes = list(document.mistakes)
     config = None
     if isinstance(document.data, dict):
-        config, found = _validated(document, context)
+        config, found = validated(document, context)
         mistakes += found
     elif not mistakes:
         what = "is empty" if document.data is None else "must be a mapping (key: value)"
@@ -74,50 +72,6 @@ def _read(path: Path) -> bytes:
             return stream.read(yaml_document.MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError((Mistake(str(path), "", None, f"cannot be read: {error.strerror}"),)) from error
-
-
-def _validated(document: Document, context: Context) -> tuple[Config | None, list[Mistake]]:
-    """Check the schema, then the rules; those also where the schema failed, on what is left without what is bad."""
-    mistakes: list[Mistake] = []
-    doubtful: set[yaml_document.Path] = set()
-    config = None
-    while config is None:
-        try:
-            config = Config.model_validate(_without(document.data, doubtful, ()), context=context)
-        except ValidationError as error:
-            found = error.errors(include_url=False)
-            mistakes += [] if doubtful else [worded(one, document) for one in found]
-            if () in doubtful:
-                return None, mistakes
-            doubtful |= {path for one in found for path in _doubtful(one)}
-    mistakes += [_placed(finding, document) for finding in refusals(config) if not _touches(finding, doubtful)]
-    return config, mistakes
-
-
-def _doubtful(error: Any) -> set[yaml_document.Path]:
-    path = location(error)
-    if error["type"] == "missing":
-        return {path, path[:-1]}  # without it, nothing can be said of what it belongs to
-    near = nearest(path) if error["type"] == "extra_forbidden" else None
-    return {path, tuple(itertools.takewhile(lambda step: step not in ("<id>", "<number>"), near))} if near else {path}
-
-
-def _without(value: Any, bad: set[yaml_document.Path], at: yaml_document.Path) -> Any:
-    if isinstance(value, dict):
-        return {key: _without(one, bad, (*at, key)) for key, one in value.items() if (*at, key) not in bad}
-    if isinstance(value, list):
-        return [_without(one, bad, (*at, index)) for index, one in enumerate(value) if (*at, index) not in bad]
-    return value
-
-
-def _touches(finding: Finding, doubtful: set[yaml_document.Path]) -> bool:
-    """Whether a rule was judged by a value that is itself a mistake: what it would say is not to be trusted."""
-    paths = (finding.path, *finding.about)
-    return any(path[: len(bad)] == bad or bad[: len(path)] == path for path in paths for bad in doubtful)
-
-
-def _placed(finding: Finding, document: Document) -> Mistake:
-    return Mistake(document.file, dotted(finding.path), document.line(finding.path), finding.message)
 
 
 def meaning_hash(config: Config) -> str:

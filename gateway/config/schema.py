@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, Wit
 from gateway.config.references import Context
 from gateway.config.servers import GlobalProjection, Server, Tenant
 from gateway.config.values import (
+    BindHost,
     Count,
     Flag,
     HeaderName,
@@ -86,7 +87,7 @@ class Tls(Section):
 class ServerSettings(Section):
     """The address and the limits of the gateway's own listener."""
 
-    host: Text = "127.0.0.1"
+    host: BindHost = "127.0.0.1"
     port: Port = 8000
     tls: Tls | None = None
     trusted_proxies: tuple[Network, ...] = ()

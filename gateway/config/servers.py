@@ -47,7 +47,7 @@ OWN_HEADERS = frozenset(
 
 def _header_value(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, str):
-        return value
+        raise ValueError("must be text in quotes")
     context = info.context if isinstance(info.context, Context) else Context(Path(), {})
     return resolve(value, context)
 

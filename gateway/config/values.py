@@ -82,6 +82,16 @@ def _host(value: str) -> str:
     return value.lower()
 
 
+def _bind_host(value: str) -> str:
+    bare = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        if re.fullmatch(r"[A-Za-z0-9._-]{1,253}", value):
+            return value
+        raise ValueError(f"{value!r} is not a host name or address; the port has a key of its own") from None
+
+
 def _split(value: str) -> tuple[str, str]:
     parts = urlsplit(value)
     port = parts.port  # raises ValueError where it is not a number up to 65535
@@ -158,6 +168,7 @@ Pattern = Annotated[str, _matching(_PATTERN, "a tool name or glob (* ? [abc] [!a
 PrincipalName = Annotated[str, _matching(PRINCIPAL, "a principal: user:…, service:… or group:…")]
 ReplicaName = Annotated[str, _matching(SERVER_ID, "a replica's name (1 to 64 of A-Z a-z 0-9 . _ -)")]
 HeaderName = Annotated[str, AfterValidator(header_name)]
+BindHost = Annotated[str, AfterValidator(_bind_host)]
 Host = Annotated[str, AfterValidator(_host)]
 Origin = Annotated[str, AfterValidator(_origin)]
 HttpUrl = Annotated[str, AfterValidator(_no_reference), AfterValidator(_http_url)]
