@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import urllib.parse
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ PORTCULLIS = Path(sys.executable).with_name("portcullis")
 START_SECONDS = 60
 STOP_SECONDS = 25
 POLL_SECONDS = 0.05
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class DemoError(Exception):
@@ -190,6 +192,8 @@ def free(port: int, host: str) -> bool:
 @contextlib.contextmanager
 def running(folder: Path, tell: Callable[[str, str, float], None]) -> Iterator[Demo]:
     """A demo that is stopped however its block ends. The folder is private: keys lie in it."""
+    for name in SIGNALS:
+        signal.signal(name, _leave)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     demo = Demo(folder, tell)
@@ -197,3 +201,10 @@ def running(folder: Path, tell: Callable[[str, str, float], None]) -> Iterator[D
         yield demo
     finally:
         demo.stop()
+
+
+def _leave(_signal: int, _frame: object) -> NoReturn:
+    """Leave as Ctrl-C does; a second signal does not interrupt the stopping."""
+    for name in SIGNALS:
+        signal.signal(name, signal.SIG_IGN)
+    raise KeyboardInterrupt

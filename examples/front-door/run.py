@@ -7,11 +7,9 @@ make run ARGS="--port 8001 --issuer-port 9001 --server-port 8081"
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
 from pathlib import Path
-from typing import NoReturn
 
 from demo import HERE, Demo, DemoError, adapted, require_free, running, token
 
@@ -80,18 +78,9 @@ def start(demo: Demo, options: argparse.Namespace) -> None:
     print(COMMANDS.format(list=RPC % ("list", "{}"), call=call, **where), flush=True)
 
 
-def stopped(_signal: int, _frame: object) -> NoReturn:
-    """Leave as Ctrl-C does; a second signal does not interrupt the stopping."""
-    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
 def main() -> int:
     """Run until a signal comes or a part ends by itself."""
     options = arguments()
-    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, stopped)
     ports = {"--port": options.port, "--server-port": options.server_port, "--issuer-port": options.issuer_port}
     try:
         require_free(ports, options.host)

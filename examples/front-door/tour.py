@@ -222,6 +222,8 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="portcullis-tour-") as folder:
             play(player, Path(folder))
+    except KeyboardInterrupt:
+        return 130
     except (DemoError, OSError) as error:
         failure = str(error)
     promises = sum(len(step["promises"]) for step in player.record)
