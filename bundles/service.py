@@ -1,0 +1,132 @@
+"""The sync service as a whole: its files, its follower, its listener; one exit stack, in dependency order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from aiohttp import web
+
+from bundles.files import FileWatch
+from bundles.publisher import Publisher
+from bundles.replicas import Replicas
+from bundles.server import Api
+from bundles.sources import Sources
+from bundles.watch import HEARTBEAT_SECONDS, Follower
+from gateway.ledger.connect import open_ledger
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+    from types import TracebackType
+
+    from bundles.custom import CustomPolicy
+    from bundles.signing import SigningKey
+    from gateway.config import Config
+
+LOG = logging.getLogger("portcullis.sync")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What sync runs on. `listener` is a bound socket; `load_key` reads the signing key, again on every reload."""
+
+    config: Path
+    ledger_url: str
+    control_token: str
+    load_key: Callable[[], SigningKey]
+    load_custom: Callable[[Config], Awaitable[CustomPolicy]]
+    listener: socket.socket
+    heartbeat: float = HEARTBEAT_SECONDS
+    now: Callable[[], float] = time.time
+
+
+class SyncService:
+    """Serves while it is entered; entering raises ConfigError with every mistake in the files."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.sources = Sources(settings.config, settings.load_custom)
+        self.publisher = Publisher(settings.load_key(), _boot(settings.now()), Replicas(time.monotonic))
+        self.follower = Follower(
+            lambda: open_ledger(settings.ledger_url), self.sources, self.publisher, settings.now, settings.heartbeat
+        )
+        self._stack = contextlib.AsyncExitStack()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The host and port that it listens on."""
+        host, port = self.settings.listener.getsockname()[:2]
+        return str(host), int(port)
+
+    async def __aenter__(self) -> Self:
+        await self.sources.read()
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self.follower.close)
+            stack.push_async_callback(self._cancel)
+            self._tasks = [
+                asyncio.create_task(self.follower.run(), name="follow the ledger"),
+                asyncio.create_task(FileWatch(self._files).run(self.reload), name="watch the files"),
+            ]
+            await self._listen(stack)
+            stack.callback(self.publisher.close)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def reload(self) -> None:
+        """Read the files and the key again; what is wrong with them is logged, and what was in force stays."""
+        await self.sources.reread()
+        self.follower.hint()
+
+    async def failed(self) -> None:
+        """Wait until a part of the service ends, which none should; raises what ended it."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+    async def _listen(self, stack: contextlib.AsyncExitStack) -> None:
+        api = Api(
+            self.publisher,
+            self.settings.control_token,
+            self.follower.look,
+            self.follower.hint,
+            self.follower.health,
+        )
+        runner = web.AppRunner(
+            api.application(),
+            access_log=None,
+            handler_cancellation=True,
+            auto_decompress=False,
+            keepalive_timeout=75.0,
+            lingering_time=0,
+            shutdown_timeout=1.0,
+        )
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.SockSite(runner, self.settings.listener).start()
+
+    async def _cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _files(self) -> set[Path]:
+        custom = self.sources.loaded.config.opa.custom_policies
+        return {self.settings.config, *self.sources.loaded.files, *({custom} if custom else ())}
+
+
+def _boot(now: float) -> str:
+    """Return what no other life of sync has in its ETags."""
+    return f"{int(now):x}{os.urandom(3).hex()}"

@@ -1,0 +1,56 @@
+"""What the ledger says at one revision, and the document `portcullis_live` that is made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gateway.ledger import Ledger
+    from gateway.model import Credential, LedgerMeta, Replica, ServerInventory, Withdrawal
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The ledger as read after `meta`: never older than its revision, possibly a little newer."""
+
+    meta: LedgerMeta
+    withdrawals: tuple[Withdrawal, ...]
+    credentials: tuple[Credential, ...]
+    inventory: tuple[ServerInventory, ...]
+    replicas: tuple[Replica, ...]
+
+    @property
+    def inventory_digest(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """What of the inventory the tenants' bundle depends on: names, not definitions."""
+        return tuple((known.server, known.tools) for known in self.inventory)
+
+
+async def read(ledger: Ledger) -> Facts:
+    """Read the ledger, its revision first: what is read after it can only be news that the next read numbers."""
+    meta = await ledger.meta()
+    return Facts(
+        meta=meta,
+        withdrawals=await ledger.withdrawals(),
+        credentials=await ledger.credentials(),
+        inventory=await ledger.inventory(),
+        replicas=await ledger.replicas(),
+    )
+
+
+def live_document(facts: Facts, generated_at: int) -> dict[str, Any]:
+    """Return `portcullis_live`; `generated_at` is when the facts were read, in seconds since the epoch."""
+    everybody: dict[str, Any] = {}
+    tenants: dict[str, dict[str, Any]] = {}
+    for withdrawal in facts.withdrawals:
+        overlay = everybody if withdrawal.tenant is None else tenants.setdefault(withdrawal.tenant, {})
+        overlay[str(withdrawal.ref)] = {"by": withdrawal.by, "at": withdrawal.at}
+    return {
+        "epoch": facts.meta.epoch,
+        "revision": facts.meta.revision,
+        "generated_at": generated_at,
+        "withdrawn": {"global": everybody, "tenant": tenants},
+        "revoked": {credential.id: True for credential in facts.credentials if credential.revoked_at is not None},
+        "bindings": {},
+        "scopes": {},
+    }

@@ -1,0 +1,162 @@
+"""The sync service on a ledger and files of its own, for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import secrets
+import socket
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+import aiohttp
+
+from bundles.custom import CustomPolicy
+from bundles.service import Settings, SyncService
+from bundles.signing import SigningKey
+from gateway.ledger.connect import open_ledger
+from gateway.model import AuditEvent, Replica, ServerInventory
+from gateway.pdp.opa_config import OpaSettings, opa_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import TracebackType
+
+    from gateway.config import Config
+    from gateway.ledger import Ledger
+
+FRONT_DOOR = """\
+tool_access: {mode: front_door}
+auth:
+  enabled: true
+  oidc: {enabled: true, issuer: "https://auth.example.com", audience: mcp-hangar, resource_uri: "https://hangar.example.com"}
+mcp_servers:
+  payments:
+    mode: remote
+    endpoint: http://localhost:8080/mcp
+    tool_access:
+      member:
+        "tenant:a": {deny_list: [refund]}
+        "tenant:b": {allow_list: [charge, refund]}
+"""
+PAYMENTS = ("beta_tool", "charge", "legacy_charge", "refund")
+
+
+def event(type_: str = "ToolWithdrawn") -> AuditEvent:
+    """Return an audit event for a mutation."""
+    return AuditEvent(id=secrets.token_hex(16), time=1, type=type_, outcome="success")
+
+
+def inventory(server: str, *tools: str, digest: str = "d1") -> ServerInventory:
+    """Return what a server offers."""
+    return ServerInventory(server, digest, tuple(sorted(tools)), 1)
+
+
+async def no_custom_policy(_: Config) -> CustomPolicy:
+    """Return that there is none."""
+    return CustomPolicy()
+
+
+class Sync:
+    """A sync service in this process; `stop` and `start` are a restart of it on the same port, files and ledger."""
+
+    def __init__(
+        self, folder: Path, config: str = FRONT_DOOR, *, heartbeat: float = 10, now: Callable[[], float] = time.time
+    ) -> None:
+        self.folder = folder
+        self.config = folder / "config.yaml"
+        self.config.write_text(config)
+        self.key = SigningKey.generate()
+        self.control = secrets.token_urlsafe(32)
+        self.load_custom = no_custom_policy
+        self.ledger: Ledger
+        self.http: aiohttp.ClientSession
+        self._heartbeat = heartbeat
+        self._now = now
+        self._port = 0
+        self._tokens: dict[str, str] = {}
+        self._running: SyncService | None = None
+        self._stack = contextlib.AsyncExitStack()
+
+    @property
+    def service(self) -> SyncService:
+        """The service that runs now."""
+        assert self._running is not None
+        return self._running
+
+    @property
+    def url(self) -> str:
+        """Where it listens, or will again."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def ledger_url(self) -> str:
+        """Where its ledger lies."""
+        return f"sqlite:///{self.folder / 'portcullis.db'}"
+
+    async def __aenter__(self) -> Self:
+        self.ledger = await open_ledger(self.ledger_url)
+        self._stack.push_async_callback(self.ledger.close)
+        await self.ledger.put_inventory(inventory("payments", *PAYMENTS))
+        self.http = await self._stack.enter_async_context(aiohttp.ClientSession())
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+        await self._stack.aclose()
+
+    async def start(self, *, ready: bool = True) -> None:
+        """Start the service."""
+        listener = socket.create_server(("127.0.0.1", self._port))
+        self._port = listener.getsockname()[1]
+        self._running = await SyncService(
+            Settings(
+                self.config, self.ledger_url, self.control, lambda: self.key, self.load_custom, listener,
+                self._heartbeat, self._now,
+            )
+        ).__aenter__()  # fmt: skip
+        if ready:
+            async with asyncio.timeout(10):
+                await self.service.publisher.served()
+
+    async def stop(self) -> None:
+        """End the service."""
+        if self._running:
+            await self._running.__aexit__(None, None, None)
+        self._running = None
+
+    async def token(self, replica: str) -> str:
+        """Return the token of a replica, registered on first use."""
+        if replica not in self._tokens:
+            token = self._tokens[replica] = secrets.token_urlsafe(32)
+            (self.folder / f"{replica}.token").write_text(token)
+            await self.ledger.register_replica(Replica(replica, hashlib.sha256(token.encode()).hexdigest(), 1))
+        return self._tokens[replica]
+
+    async def opa(self, replica: str, **changes: Any) -> dict[str, Any]:
+        """Return the configuration of a replica's OPA."""
+        await self.token(replica)
+        given = {
+            "sync_url": self.url,
+            "replica": replica,
+            "token_path": self.folder / f"{replica}.token",
+            "keys": {self.key.id: self.key.public_pem},
+            "directory": self.folder / f"{replica}.bundles",
+        }
+        return opa_config(OpaSettings(**{**given, **changes}))
+
+    async def control_get(self, path: str) -> Any:
+        """Return what sync answers to the gateway."""
+        async with self.http.get(self.url + path, headers={"Authorization": f"Bearer {self.control}"}) as response:
+            assert response.status == 200, await response.text()
+            return await response.json()
+
+    async def applied(self, revision: int, wait: float = 5) -> tuple[list[str], list[str]]:
+        """Return who has applied a revision, and who is counted."""
+        answer = await self.control_get(f"/revisions/{revision}?wait={wait}")
+        return answer["applied"], answer["replicas"]
