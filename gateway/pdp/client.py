@@ -38,7 +38,7 @@ class Address:
     def parse(cls, url: str) -> Address:
         """Read `unix:///path`, `http://host[:port]` or `https://host[:port]`; raises ValueError for all else."""
         parts = urlsplit(url)
-        if parts.scheme == "unix" and not parts.netloc and len(parts.path) > 1 and not (parts.query or parts.fragment):
+        if url.startswith("unix:///") and len(parts.path) > 1 and not (parts.query or parts.fragment):
             return cls(path=parts.path, host="opa")
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
             raise ValueError(f"not an address of OPA: {url!r}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # What a decision may oblige the gateway to. One that is not listed here would go unheeded, so it refuses.
 OBLIGATIONS: frozenset[str] = frozenset()
 
-_Revision = Annotated[int, msgspec.Meta(ge=0)]
+_Revision = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 _A = TypeVar("_A", bound=msgspec.Struct)
 
 

@@ -101,6 +101,11 @@ class FakeOpa:
             if reply.close:
                 return
 
+    def send_unasked(self, data: bytes) -> None:
+        """Write to every connection, whether or not it asked."""
+        for writer in self._writers:
+            writer.write(data)
+
     def drop_connections(self) -> None:
         """Close every connection from this side, as a restarted OPA does."""
         for writer in self._writers:
