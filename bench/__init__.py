@@ -1,0 +1,1 @@
+"""Measurements, each one command; what they found is in docs/performance.md."""

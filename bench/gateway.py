@@ -1,0 +1,125 @@
+"""What the gateway costs: the same requests straight to a fast MCP server and through the gateway, in one run.
+
+    python -m bench.gateway              # about a minute and a half
+    python -m bench.gateway --quick      # under twenty seconds: a smoke test, its figures are noise
+    python -m bench.gateway --json       # for machines
+
+Everything runs on loopback, in processes of its own. Slices alternate between the two ways, so that what else the
+machine does falls on both. Credentials are JWTs. CPU time, not wall time, is what the budgets are about: on a shared
+machine throughput and latency say how loaded it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench import asking, report
+from bench.figures import Cell
+from bench.generator import generator
+from bench.processes import load_average, resident_mib
+from bench.stack import started
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.asking import Ask
+    from bench.generator import Generator
+    from bench.stack import Side, Stack
+
+SLOW_CALLS = 64
+SLOW_SERVER = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to measure, and for how long: `slices` of `seconds` on each side, for each question and concurrency."""
+
+    asks: tuple[Ask, ...]
+    concurrencies: tuple[int, ...]
+    slices: int
+    seconds: float
+    era: str
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> Plan:
+        """Return the plan that the command line asks for."""
+        asks = (*(asking.listing(count) for count in asking.COUNTS), asking.calling(SLOW_SERVER))
+        chosen = tuple(ask for ask in asks if not options.only or ask.name in options.only)
+        if options.quick:
+            return cls(chosen, tuple(options.concurrency), 1, 0.25, options.era)
+        return cls(chosen, tuple(options.concurrency), options.slices, options.seconds, options.era)
+
+
+def measure(plan: Plan, stack: Stack, load: Generator) -> list[Cell]:
+    """Return one cell for each question, concurrency and side."""
+    cells: list[Cell] = []
+    for ask in plan.asks:
+        for concurrency in plan.concurrencies:
+            pair = [(side, Cell(ask.name, concurrency, side.name)) for side in (stack.direct, stack.gateway)]
+            for _ in range(plan.slices):
+                for side, cell in pair:
+                    job = side.job(ask, plan.era, concurrency) | {"seconds": plan.seconds}
+                    cell.add(load.measure(ask, job, stack.cpu))
+            cells += [cell for _, cell in pair]
+    return cells
+
+
+def slow_calls(side: Side, stack: Stack, load: Generator, era: str) -> float:
+    """Return how many seconds 64 calls at once of the tool that takes one second last; NaN where one failed."""
+    ask = asking.calling_slow(SLOW_SERVER)
+    job = side.job(ask, era, SLOW_CALLS) | {"count": SLOW_CALLS}
+    outcome = load.measure(ask, job, stack.cpu)
+    return math.nan if outcome.errors or len(outcome.latencies) != SLOW_CALLS else outcome.seconds
+
+
+def run(plan: Plan) -> dict[str, Any]:
+    """Start everything, measure, and return all figures."""
+    before = load_average()
+    with started() as stack, generator() as load:
+        cells = measure(plan, stack, load)
+        slow = {side.name: round(slow_calls(side, stack, load, plan.era), 3) for side in (stack.direct, stack.gateway)}
+        memory = {part: round(resident_mib(pid), 1) for part, pid in stack.pids.items()}
+    return {
+        "machine": {"cpus": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()},
+        "load_average": [round(before, 2), round(load_average(), 2)],
+        "era": plan.era,
+        "seconds_to_ready": round(stack.seconds_to_ready, 2),
+        "peak_memory_mib": memory,
+        "slow_calls": {"calls": SLOW_CALLS, "tool_seconds": asking.SLOW_SECONDS, "seconds": slow},
+        "cells": [cell.document() for cell in cells],
+    }
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    made = argparse.ArgumentParser(prog="python -m bench.gateway", description="Measure what the gateway costs.")
+    made.add_argument("--quick", action="store_true", help="one slice of a quarter of a second each")
+    made.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    made.add_argument("--slices", type=int, default=2, help="slices for each cell (default: 2)")
+    made.add_argument("--seconds", type=float, default=1.5, help="length of a slice (default: 1.5)")
+    made.add_argument("--concurrency", type=int, nargs="+", default=[1, 16, 64], metavar="N")
+    made.add_argument("--only", nargs="+", metavar="ASK", help='of "list 4", "list 50", "list 200", "call"')
+    made.add_argument("--era", choices=["legacy", "modern"], default="legacy", help="how the agent speaks")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; 1 where an answer was wrong or missing."""
+    options = parser().parse_args(arguments)
+    figures = run(Plan.of(options))
+    if options.json:
+        print(json.dumps(figures, indent=1))
+    else:
+        report.gateway(figures)
+    return 1 if any(cell["errors"] for cell in figures["cells"]) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""Figures as tables for people; wide enough for a file where there is no terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.figures import ENFORCED_BUDGET_MS, READY_BUDGET_SECONDS
+
+PARTS = ("gateway", "opa", "sync", "backend", "load")
+
+
+def console() -> Console:
+    """Return the standard output, of a width that no table is folded at when it is not a terminal."""
+    made = Console(highlight=False, markup=False, emoji=False)
+    if not made.is_terminal:
+        made.width = 140
+    return made
+
+
+def gateway(figures: dict[str, Any]) -> None:
+    """Print what `bench.gateway` measured."""
+    out = console()
+    out.print(cells(figures["cells"]))
+    slow = figures["slow_calls"]
+    seconds = ", ".join(f"{side} {took:.2f} s" for side, took in slow["seconds"].items())
+    memory = ", ".join(f"{part} {mib:.0f}" for part, mib in figures["peak_memory_mib"].items())
+    out.print(f"{slow['calls']} concurrent calls of a tool that takes {slow['tool_seconds']:g} s: {seconds}")
+    out.print(f"start to ready: {figures['seconds_to_ready']:.2f} s (budget {READY_BUDGET_SECONDS:g} s)")
+    out.print(f"peak memory, MiB: {memory}")
+    out.print(machine(figures))
+
+
+def cells(documents: list[dict[str, Any]]) -> Table:
+    """Return the table of all cells; CPU columns are microseconds for one request."""
+    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
+    table.title = "CPU in µs for one request"
+    for column in ("question", "at once", "way", "req/s", "p50 ms", "p99 ms", "errors"):
+        table.add_column(column, justify="left" if column in ("question", "way") else "right")
+    for part in (*PARTS, "gateway budget", "opa budget"):
+        table.add_column(part, justify="right")
+    for cell in documents:
+        table.add_row(
+            *(cell["ask"], str(cell["concurrency"]), cell["side"], f"{cell['requests_per_second']:,.0f}"),
+            *(f"{cell['p50_ms']:.2f}", f"{cell['p99_ms']:.2f}", str(cell["errors"] or "")),
+            *(cost(cell, part) for part in PARTS),
+            *(budget(cell, part) for part in ("gateway", "opa")),
+            end_section=cell["side"] == "gateway",
+        )
+    return table
+
+
+def cost(cell: dict[str, Any], part: str) -> str:
+    """Return what a process spent, nothing where it had no part in the request."""
+    if cell["side"] == "direct" and part in ("gateway", "opa", "sync"):
+        return ""
+    return f"{cell['cpu_us'][part]:,.0f}"
+
+
+def budget(cell: dict[str, Any], part: str) -> str:
+    """Return the budget beside a cell of the gateway, marked where it was not kept."""
+    allowed = cell["budget_us"][part]
+    if allowed is None or cell["side"] == "direct":
+        return ""
+    return f"{allowed}" if cell["cpu_us"][part] <= allowed else f"{allowed} over"
+
+
+def withdrawal(figures: dict[str, Any]) -> None:
+    """Print what `bench.withdrawal` measured."""
+    out = console()
+    title = f"milliseconds after the request was sent; budget {ENFORCED_BUDGET_MS:g} ms p99 when idle"
+    table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
+    table.add_column("what")
+    for column in ("n", "p50", "p99", "max"):
+        table.add_column(column, justify="right")
+    for phase in figures["phases"]:
+        for name, spread in phase["milliseconds"].items():
+            shown = [f"{spread.get(column, float('nan')):.1f}" for column in ("p50", "p99", "max")]
+            table.add_row(f"{phase['phase']}: {name}", str(spread["n"]), *shown)
+    out.print(table)
+    for phase in figures["phases"]:
+        out.print(f"{phase['phase']}: {phase['note']}")
+    out.print(machine(figures))
+
+
+def machine(figures: dict[str, Any]) -> str:
+    """Return what the figures were measured on, and how busy that was."""
+    of, load = figures["machine"], figures["load_average"]
+    return f"{of['cpus']} CPUs, {of['platform']}, Python {of['python']}; load average {load[0]} before, {load[1]} after"
