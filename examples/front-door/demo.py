@@ -78,7 +78,10 @@ class Demo:
         command = [PORTCULLIS, "up", "--config", config, "--host", host, "--port", port, *flags]
         state = self.folder / f"{config.stem}-state"
         url = f"http://localhost:{port}"
-        return self._start(config.stem, [*command, "--state-dir", state], f"{url}/health/ready", url)
+        name = "gateway" if config.stem == "config" else config.stem
+        part = self._start(name, [*command, "--state-dir", state], f"{url}/health/ready", url)
+        self._await(part, lambda: part.said.read_text().endswith("\n"))
+        return part
 
     def portcullis(self, config: Path, *arguments: str) -> str:
         """Run a command on the state of a gateway, running or not, and return what it prints."""
@@ -118,14 +121,18 @@ class Demo:
             process = subprocess.Popen(list(map(str, command)), stdout=out, stderr=err, start_new_session=True)
         part = Part(name, process, said, log)
         self.parts.append(part)
-        while not answers(ready):
-            part.require()
-            if time.monotonic() - began > START_SECONDS:
-                raise DemoError(f"{name} is not ready after {START_SECONDS} seconds; see {log}")
-            time.sleep(POLL_SECONDS)
+        self._await(part, lambda: answers(ready))
         part.require()
         self.tell(name, where, time.monotonic() - began)
         return part
+
+    def _await(self, part: Part, ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not ready():
+            part.require()
+            if time.monotonic() > deadline:
+                raise DemoError(f"{part.name} is not ready after {START_SECONDS} seconds; see {part.log}")
+            time.sleep(POLL_SECONDS)
 
 
 def adapted(config: Path, into: Path, **addresses: str) -> Path:
