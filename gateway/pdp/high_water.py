@@ -64,13 +64,16 @@ class HighWaterMark:
         if mark is not None and mark.epoch == epoch and revision <= mark.revision:
             return
         self._mark = Mark(epoch, revision)
-        if self._writing is None:
-            self._writing = asyncio.get_running_loop().create_task(self._write_behind(), name="high-water mark")
+        self._keep()
 
     async def close(self) -> None:
-        """Return once the mark is on disk, or its writing has failed."""
-        if self._writing is not None:
-            await self._writing
+        """Return once the mark is on disk, or its writing has failed once more."""
+        await self._keep()
+
+    def _keep(self) -> asyncio.Task[None]:
+        if self._writing is None:
+            self._writing = asyncio.get_running_loop().create_task(self._write_behind(), name="high-water mark")
+        return self._writing
 
     async def _write_behind(self) -> None:
         try:
