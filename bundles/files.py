@@ -1,66 +1,87 @@
-"""Noticing that a file changed, by the folder it lies in: editors and Kubernetes replace files, not their content."""
+"""Noticing that a file changed: config.yaml, the secrets that it names, and users' Rego."""
 
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+import contextlib
+import logging
 from typing import TYPE_CHECKING
 
 from watchfiles import awatch
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+from gateway.config.watch import fingerprint, folders
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+LOG = logging.getLogger("portcullis.sync")
 DEBOUNCE_MS = 100
 STEP_MS = 20
-# A Kubernetes volume changes all its files at once by moving this link.
-KUBERNETES_LINK = "..data"
+# Some file systems tell nobody of changes; this often they are looked for.
+POLL_SECONDS = 5.0
 
 
 class FileWatch:
-    """Watches what `paths` returns: files, and folders with all that is in them; asked anew after each change."""
+    """Watches what `paths` returns: files, and folders with all that is in them."""
 
     def __init__(self, paths: Callable[[], set[Path]]) -> None:
         self._paths = paths
+        self._news = asyncio.Event()
 
     async def run(self, changed: Callable[[], Awaitable[None]]) -> None:
-        """Call `changed` after each change, until cancelled."""
+        """Call `changed` after each change of a content, until cancelled."""
+        seen = await asyncio.to_thread(fingerprint, self._files())
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen())
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._news.wait(), POLL_SECONDS)
+                self._news.clear()
+                now = await asyncio.to_thread(fingerprint, self._files())
+                if now != seen:
+                    seen = now
+                    await changed()
+
+    def _files(self) -> set[Path]:
+        paths = self._paths()
+        inside = {path for folder in paths if folder.is_dir() for path in folder.rglob("*") if path.is_file()}
+        return inside | {path for path in paths if not path.is_dir()}
+
+    def _folders(self) -> frozenset[Path]:
+        paths = self._paths()
+        deep = {folder / "any" for top in paths if top.is_dir() for folder in (top, *_folders_in(top))}
+        return folders(paths | deep)
+
+    async def _listen(self) -> None:
         while True:
-            watched = self._watched()
-            folders = {path for path in watched if path.is_dir()}
-            names = {str(path) for path in watched - folders}
-            parents = {path.parent for path in watched - folders if path.parent.is_dir()}
-            moved_on = asyncio.Event()
+            try:
+                async for _ in self._changes():
+                    self._news.set()
+            except (OSError, RuntimeError) as error:
+                LOG.warning("the files cannot be watched, only polled: %s", error)
+                await asyncio.sleep(POLL_SECONDS)
 
-            async def noticed(before: set[Path] = watched, moved_on: asyncio.Event = moved_on) -> None:
-                await changed()
-                if self._watched() != before:
-                    moved_on.set()
+    async def _changes(self) -> AsyncIterator[None]:
+        """Yield at every change in the watched folders, until they are no longer the ones to watch."""
+        watched = self._folders()
+        events = awatch(
+            *watched,
+            recursive=False,
+            watch_filter=None,
+            debounce=DEBOUNCE_MS,
+            step=STEP_MS,
+            rust_timeout=int(POLL_SECONDS * 1000),
+            yield_on_timeout=True,
+        )
+        async with contextlib.aclosing(events):
+            async for change in events:
+                if change:
+                    yield
+                if self._folders() != watched:
+                    yield
+                    return
 
-            def concerns(_: object, name: str, names: set[str] = names) -> bool:
-                # The ledger may lie beside config.yaml, and is written all the time.
-                return name in names or Path(name).name == KUBERNETES_LINK
 
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(_each(parents, False, concerns, moved_on, noticed))
-                tasks.create_task(_each(folders, True, None, moved_on, noticed))
-
-    def _watched(self) -> set[Path]:
-        return {path.absolute() for path in self._paths()}
-
-
-async def _each(
-    places: set[Path],
-    deep: bool,
-    concerns: Callable[[object, str], bool] | None,
-    stop: asyncio.Event,
-    noticed: Callable[[], Awaitable[None]],
-) -> None:
-    if not places:
-        await stop.wait()
-        return
-    changes = awatch(
-        *sorted(places), watch_filter=concerns, debounce=DEBOUNCE_MS, step=STEP_MS, stop_event=stop, recursive=deep
-    )
-    async for _ in changes:
-        await noticed()
+def _folders_in(top: Path) -> list[Path]:
+    return [path for path in top.rglob("*") if path.is_dir()]

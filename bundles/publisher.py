@@ -90,6 +90,10 @@ class Publisher:
         self._shelves[name].settle(revision)
         self._progress.fire()
 
+    def digest(self, content: Content) -> str:
+        """Return what tells one archive from another: what it says, and whose key vouches for it."""
+        return f"{self.key.id}:{content.digest()}"
+
     def sign(self, name: str, content: Content, revision: int) -> bytes:
         """Return a signed archive; touches no state, so it may run in a thread."""
         return build(name, content, revision, self.key)
@@ -100,7 +104,7 @@ class Publisher:
 
     def publish(self, name: str, content: Content, revision: int, claim: Claim) -> None:
         """Serve the content that `claim` promised; an archive that says the same already stays."""
-        digest = content.digest()
+        digest = self.digest(content)
         body = b"" if self.serves(name, digest) else self.sign(name, content, revision)
         self.put(name, digest, body, revision, claim)
 
@@ -117,7 +121,7 @@ class Publisher:
 
     def renew(self, name: str, content: Content, revision: int) -> None:
         """Serve content that vouches anew for the same facts: the heartbeat. It claims nothing."""
-        self._digests[name] = content.digest()
+        self._digests[name] = self.digest(content)
         self._shelves[name].put(self.sign(name, content, revision), revision)
         self._news[name].fire()
 

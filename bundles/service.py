@@ -18,6 +18,7 @@ from bundles.replicas import Replicas
 from bundles.server import Api
 from bundles.sources import Sources
 from bundles.watch import HEARTBEAT_SECONDS, Follower
+from gateway.errors import ConfigError
 from gateway.ledger.connect import open_ledger
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class SyncService:
         )
         self._stack = contextlib.AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
+        self._asked = asyncio.Event()
 
     @property
     def address(self) -> tuple[str, int]:
@@ -74,6 +76,7 @@ class SyncService:
             self._tasks = [
                 asyncio.create_task(self.follower.run(), name="follow the ledger"),
                 asyncio.create_task(FileWatch(self._files).run(self.reload), name="watch the files"),
+                asyncio.create_task(self._reload_when_asked(), name="reload"),
             ]
             await self._listen(stack)
             stack.callback(self.publisher.close)
@@ -85,10 +88,29 @@ class SyncService:
     ) -> None:
         await self._stack.aclose()
 
+    def request_reload(self) -> None:
+        """Have the files and the key read again soon, changed or not."""
+        self._asked.set()
+
     async def reload(self) -> None:
         """Read the files and the key again; what is wrong with them is logged, and what was in force stays."""
         await self.sources.reread()
         self.follower.hint()
+        try:
+            key = self.settings.load_key()
+        except ConfigError as error:
+            LOG.error("the signing key is refused, the last one stays in use: %s", error)
+            return
+        if key.id != self.publisher.key.id:
+            LOG.warning("bundles are signed with %s from now on, and no longer with %s", key.id, self.publisher.key.id)
+            self.publisher.key = key
+            self.follower.renew()
+
+    async def _reload_when_asked(self) -> None:
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            await self.reload()
 
     async def failed(self) -> None:
         """Wait until a part of the service ends, which none should; raises what ended it."""

@@ -12,10 +12,14 @@ from joserfc import jws
 from joserfc.jwk import ECKey
 
 from gateway.errors import ConfigError, Mistake
+from gateway.state import ensure_signing_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from gateway.config import Config
+    from gateway.state import StateDir
 
 PUBLIC = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 PRIVATE = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
@@ -55,6 +59,12 @@ class SigningKey:
         """Return the payload as a compact JWS."""
         header = {"alg": "ES256", "typ": "JWT", "kid": self.id}
         return jws.serialize_compact(header, orjson.dumps(payload), self._key)
+
+
+def ensure_key(config: Config, state: StateDir) -> SigningKey:
+    """Return the key that bundles are signed with, made on first use; its public half goes to the state directory."""
+    private, _ = ensure_signing_key(config.sync.signing_key_file or state.signing_key, state.verification_key)
+    return SigningKey.load(private)
 
 
 def verification_keys(folder: Path) -> dict[str, str]:

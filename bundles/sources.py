@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import policies
 from bundles.bundle import Content
 from gateway.config import load
+from gateway.config.reloading import reload
 from gateway.errors import ConfigError, Mistake
 
 if TYPE_CHECKING:
@@ -47,18 +48,25 @@ class Sources:
         return self._custom
 
     async def read(self) -> None:
-        """Read everything; raises ConfigError with every mistake, and then what was in force stays."""
-        loaded = await asyncio.to_thread(load, self.path)
+        """Read everything for the first time; raises ConfigError with every mistake."""
+        await self._take(await asyncio.to_thread(load, self.path))
+
+    async def _take(self, loaded: Loaded) -> None:
         custom = custom_content(await self._load_custom(loaded.config))
         if self._loaded is None or self._loaded.hash != loaded.hash or self._custom != custom:
             self.generation += 1
         self._loaded, self._custom, self.mistakes = loaded, custom, ()
 
-    async def reread(self) -> None:
-        """Read everything again; a mistake is logged and kept for operators, and nothing else changes."""
+    async def reread(self, recorded: str | None = None) -> None:
+        """Read everything again; a mistake is logged and kept for operators, and what was in force stays.
+
+        So does what only a restart of the gateway can change, unless the ledger has `recorded` that hash: then a
+        gateway was restarted, and without this one following it nothing would be admitted.
+        """
         before = self.generation
         try:
-            await self.read()
+            fresh = await asyncio.to_thread(load, self.path)
+            await self._take(fresh if fresh.hash == recorded else await asyncio.to_thread(reload, self.loaded))
         except ConfigError as error:
             if error.mistakes != self.mistakes:
                 LOG.error("the files are refused, the last good ones stay in force:\n%s", error)

@@ -74,7 +74,7 @@ class TenantsBuilder:
     def _build(self, job: Job) -> _Built:
         expansion = self._expander.expand(job.loaded.config, job.loaded.hash, job.facts.inventory)
         content = Content.document("portcullis_data", expansion.data)
-        digest = content.digest()
+        digest = self._publisher.digest(content)
         same = self._publisher.epoch == job.facts.meta.epoch and self._publisher.serves("tenants", digest)
         body = b"" if same else self._publisher.sign("tenants", content, job.facts.meta.revision)
         return _Built(expansion, digest, body)

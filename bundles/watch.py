@@ -61,6 +61,11 @@ class Follower:
         """Have the ledger looked at now instead of at the next tick."""
         self._hinted.set()
 
+    def renew(self) -> None:
+        """Have every bundle made again, because another key is to sign it."""
+        self._published.clear()
+        self.hint()
+
     async def look(self, patience: float) -> None:
         """Have the ledger looked at, and wait until that is done, `patience` seconds at most."""
         self.hint()
@@ -131,7 +136,7 @@ class Follower:
         """Read the files again, once, where the ledger records another configuration than the one in force here."""
         if recorded not in (None, self._sources.loaded.hash, self._reread_for):
             self._reread_for = recorded
-            await self._sources.reread()
+            await self._sources.reread(recorded)
 
     def _current(self) -> bool:
         return self._published.get("files") == self._sources.generation

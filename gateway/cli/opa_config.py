@@ -1,0 +1,61 @@
+"""`portcullis opa config`: OPA's configuration file, for an OPA that somebody else starts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from bundles.signing import verification_keys
+from gateway.cli.common import config_option, state_dir_option
+from gateway.config import Config, load
+from gateway.errors import ConfigError, Mistake
+from gateway.pdp.opa_config import OpaSettings, opa_config
+from gateway.state import StateDir
+
+
+@click.command("config")
+@config_option
+@state_dir_option
+@click.option("--replica", help="The replica's name; else opa.replica.")
+@click.option("--sync-url", help="Where OPA finds sync; else sync.url.")
+@click.option(
+    "--token-path",
+    type=click.Path(path_type=Path),
+    help="Where OPA finds the replica's token; else the file in the state directory, made if absent.",
+)
+@click.option(
+    "--persistence-directory",
+    type=click.Path(path_type=Path),
+    help="Where OPA keeps its bundles; else in the state directory.",
+)
+def config(
+    config_path: Path,
+    state_dir: Path | None,
+    replica: str | None,
+    sync_url: str | None,
+    token_path: Path | None,
+    persistence_directory: Path | None,
+) -> None:
+    """Print OPA's configuration file, with every public key of sync that lies in the state directory."""
+    loaded = load(config_path).config
+    state = StateDir.open(state_dir)
+    name = replica or loaded.opa.replica
+    token = state.replica_token(name)
+    if token_path is None:
+        state.secret(token)
+    settings = OpaSettings(
+        sync_url=sync_url or _sync_url(loaded, config_path),
+        replica=name,
+        token_path=token_path or token,
+        keys=verification_keys(state.path),
+        directory=persistence_directory or state.opa_dir,
+    )
+    click.echo(json.dumps(opa_config(settings), indent=2))
+
+
+def _sync_url(config: Config, path: Path) -> str:
+    if config.sync.url is None:
+        raise ConfigError((Mistake(str(path), "sync.url", None, "is not set; set it, or pass --sync-url"),))
+    return config.sync.url

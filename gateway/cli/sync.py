@@ -1,0 +1,120 @@
+"""`portcullis sync`: serve signed bundles to OPA until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+import click
+import uvloop
+
+from bundles.custom import CustomPolicy, read_custom
+from bundles.service import Settings, SyncService
+from bundles.signing import ensure_key
+from gateway import logs
+from gateway.cli.common import config_option, state_dir_option
+from gateway.config import Config, load
+from gateway.config.values import host_port
+from gateway.config.watch import on_hangup
+from gateway.errors import ConfigError, EngineMissing, Mistake
+from gateway.pdp.opa_binary import find
+from gateway.state import StateDir
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bundles.signing import SigningKey
+
+LOG = logging.getLogger("portcullis.sync")
+DEFAULT_LISTEN = "127.0.0.1:8180"
+PARENT_POLL_SECONDS = 0.25
+# An expansion computes in a thread for seconds; the loop gets its turn after this long instead of after 5 ms.
+SWITCH_SECONDS = 0.0005
+
+
+@click.command()
+@config_option
+@state_dir_option
+@click.option("--listen", help="HOST:PORT, or fd:N for a listening socket that is inherited; else sync.listen.")
+@click.option("--with-parent", is_flag=True, help="End when the process that started this one ends.")
+def sync(config_path: Path, state_dir: Path | None, listen: str | None, with_parent: bool) -> None:
+    """Turn the configuration and the ledger into signed bundles, and serve them to OPA."""
+    parent = os.getppid() if with_parent else None
+    loaded = load(config_path)
+    logs.configure(loaded.config.logging)
+    settings = _settings(config_path, loaded.config, StateDir.open(state_dir), listen)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    uvloop.run(_until_told(settings, parent))
+
+
+def _settings(path: Path, config: Config, state: StateDir, listen: str | None) -> Settings:
+    def load_key() -> SigningKey:
+        return ensure_key(config, state)
+
+    load_key()
+    return Settings(
+        config=path,
+        ledger_url=config.storage.url or state.ledger_url,
+        control_token=state.secret(config.sync.token_file or state.control_token),
+        load_key=load_key,
+        load_custom=_load_custom,
+        listener=_listener(listen or config.sync.listen or DEFAULT_LISTEN),
+    )
+
+
+def _listener(listen: str) -> socket.socket:
+    """Return a bound socket; raises ConfigError where there is none to be had."""
+    try:
+        if listen.startswith("fd:"):
+            return socket.socket(fileno=int(listen.removeprefix("fd:")))
+        return socket.create_server(host_port(listen))
+    except (OSError, ValueError) as error:
+        raise ConfigError((Mistake("", "sync.listen", None, f"cannot listen on {listen!r}: {error}"),)) from error
+
+
+async def _load_custom(config: Config) -> CustomPolicy:
+    """Return users' Rego, checked by the real OPA; without a folder there is none, and no OPA is needed."""
+    folder = config.opa.custom_policies
+    if folder is None:
+        return CustomPolicy()
+    try:
+        binary = await asyncio.to_thread(find, config.opa.binary)
+    except EngineMissing as error:
+        why = f"cannot be checked without OPA: {error}"
+        raise ConfigError((Mistake(str(folder), "opa.custom_policies", None, why),)) from error
+    return await asyncio.to_thread(read_custom, folder, binary.path)
+
+
+async def _until_told(settings: Settings, parent: int | None) -> None:
+    """Serve until SIGTERM, SIGINT, or the end of the parent; raises what ended a part of the service."""
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(one, told.set)
+    async with SyncService(settings) as service, asyncio.TaskGroup() as tasks:
+        background = [tasks.create_task(service.failed()), tasks.create_task(_announce(service))]
+        if parent is not None:
+            background.append(tasks.create_task(_outlived(parent, told)))
+        with on_hangup(service.request_reload):
+            await told.wait()
+        for task in background:
+            task.cancel()
+
+
+async def _announce(service: SyncService) -> None:
+    """Log one line when all four bundles are served."""
+    await service.publisher.served()
+    host, port = service.address
+    LOG.info("sync is ready at %s:%d, r%d", host, port, service.publisher.revision)
+
+
+async def _outlived(parent: int, told: asyncio.Event) -> None:
+    """Tell when somebody else has become this process's parent: the one that started it is gone."""
+    while os.getppid() == parent:  # noqa: ASYNC110 (nothing tells of it but the number)
+        await asyncio.sleep(PARENT_POLL_SECONDS)
+    told.set()
