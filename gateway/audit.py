@@ -30,6 +30,7 @@ LOG = logging.getLogger("portcullis.audit")
 CAPACITY = 20_000
 RETRY_SECONDS = 0.5
 TEXT_LIMIT = 512
+DAY_MS = 86_400_000
 
 
 def uuid7(now_ms: int) -> str:
@@ -198,3 +199,15 @@ class AuditTrail:
         await self._commit_pending()
         if self._pending:
             LOG.critical("%d audit events are lost: the trail cannot be written", len(self._pending))
+
+
+async def prune_hourly(prune: Callable[[int], Awaitable[int]], days: int, *, pause: float = 3600.0) -> None:
+    """Keep the last so many days of the trail; looked at every hour until cancelled."""
+    while True:
+        try:
+            gone = await prune(now_ms() - days * DAY_MS)
+        except Unavailable as error:
+            LOG.error("old audit events could not be deleted: %s", error)
+        else:
+            LOG.info("%d audit events older than %d days were deleted", gone, days)
+        await asyncio.sleep(pause)

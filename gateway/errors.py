@@ -1,22 +1,22 @@
 """One error tree; it knows no HTTP (`endpoints/problems.py` does).
 
-    GatewayError
-    ├── ConfigError                  the files are wrong; carries every mistake
-    ├── CredentialError              who is asking cannot be settled
-    │   ├── CredentialRequired       nothing was presented where something must be
-    │   ├── InvalidCredential        presented and bad: unknown, revoked, expired, malformed
-    │   ├── AmbiguousCredential      more than one, or one in a place where none may be
-    │   └── KeysUnavailable          the issuer's keys cannot be had; worth a retry
-    ├── TenantMismatch               an asserted tenant is not the credential's
-    ├── Refused                      policy decided against it; carries the reasons
-    │   ├── NotVisible               the caller must not learn that it exists
-    │   ├── NotPermitted             the caller may know it and may not do it
-    ├── DecisionUnavailable          OPA gave no decision that may be trusted
-    ├── EngineMissing                there is no OPA on this machine that may be run
-    ├── UpstreamFailed               a server gave no usable answer
-    ├── NotFound                     an admin named a server or tenant that is not configured
-    ├── InvalidBody                  an admin body is not what the route takes
-    └── Unavailable                  the ledger or the audit trail cannot be written
+GatewayError
+├── ConfigError                  the files are wrong; carries every mistake
+├── CredentialError              who is asking cannot be settled
+│   ├── CredentialRequired       nothing was presented where something must be
+│   ├── InvalidCredential        presented and bad: unknown, revoked, expired, malformed
+│   ├── AmbiguousCredential      more than one, or one in a place where none may be
+│   └── KeysUnavailable          the issuer's keys cannot be had; worth a retry
+├── TenantMismatch               an asserted tenant is not the credential's
+├── Refused                      policy decided against it; carries the reasons
+│   ├── NotVisible               the caller must not learn that it exists
+│   ├── NotPermitted             the caller may know it and may not do it
+├── DecisionUnavailable          OPA gave no decision that may be trusted
+├── EngineMissing                there is no OPA on this machine that may be run
+├── UpstreamFailed               a server gave no usable answer
+├── NotFound                     an admin named a server or tenant that is not configured
+├── InvalidBody                  an admin body is not what the route takes
+└── Unavailable                  the ledger or the audit trail cannot be written
 """
 
 from __future__ import annotations

@@ -79,6 +79,15 @@ class Inventory:
         """Whether every server has been listed once or given up on."""
         return self._refreshing.keys() <= self._listings.keys()
 
+    @property
+    def unlisted(self) -> tuple[str, ...]:
+        """The servers that have neither been listed nor given up on."""
+        return tuple(sorted(self._refreshing.keys() - self._listings.keys()))
+
+    def names(self, server: str) -> tuple[str, ...]:
+        """Return the names of the tools that a server offered last."""
+        return tuple(id_.partition("/")[2] for id_ in self._definitions.get(server, {}))
+
     def replace(self, servers: Iterable[str], mode: Mode) -> None:
         """Serve these servers from now on; what is known of those that stay is kept."""
         wanted = tuple(servers)

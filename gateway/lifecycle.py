@@ -81,8 +81,18 @@ class Lifecycle:
             every = await self._ledger.withdrawals()
             return tuple(one for one in every if tenant is None or one.tenant in (None, tenant))
 
+    async def permit(self, caller: Caller, action: str) -> None:
+        """Raise NotPermitted unless the caller may do this for every tenant."""
+        with Recording(self._trail, caller, action, "AuthorizationGranted") as recording:
+            await self._require(recording, caller, action, None, None)
+
     def _recording(self, caller: Caller, type_: str, ref: ToolRef, tenant: str | None) -> Recording:
-        target = {"server": ref.server, "name": audit.clipped(ref.tool), "id": audit.clipped(str(ref)), "tenant": tenant}
+        target = {
+            "server": ref.server,
+            "name": audit.clipped(ref.tool),
+            "id": audit.clipped(str(ref)),
+            "tenant": tenant,
+        }
         return Recording(self._trail, caller, "mcp_servers:lifecycle", type_, **target)
 
     async def _require(

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 OTHER = "other"
 DECISION_BUCKETS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
 UPSTREAM_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-DECISION_EVENTS = frozenset({"AuthorizationGranted", "AuthorizationDenied", "ToolCalled", "ToolWithdrawn", "ToolRestored"})
+DECISION_EVENTS = frozenset(
+    {"AuthorizationGranted", "AuthorizationDenied", "ToolCalled", "ToolWithdrawn", "ToolRestored"}
+)
 
 
 class Metrics:
@@ -24,7 +26,10 @@ class Metrics:
         self._known_tenant = known_tenant
         self.registry = CollectorRegistry()
         self.requests = Counter(
-            "portcullis_http_requests", "HTTP requests by route and status.", ["route", "status"], registry=self.registry
+            "portcullis_http_requests",
+            "HTTP requests by route and status.",
+            ["route", "status"],
+            registry=self.registry,
         )
         self._events = Counter(
             "portcullis_events", "Audit events by type, outcome and reason.", ["type", "outcome", "reason"],
@@ -44,7 +49,9 @@ class Metrics:
         )  # fmt: skip
         self.revision = Gauge("portcullis_policy_revision", "Revision of the latest decision.", registry=self.registry)
         self.revision_age = Gauge(
-            "portcullis_policy_revision_age_seconds", "Age of the live bundle that OPA decides on.", registry=self.registry
+            "portcullis_policy_revision_age_seconds",
+            "Age of the live bundle that OPA decides on.",
+            registry=self.registry,
         )
         self.opa_restarts = Gauge(
             "portcullis_opa_restarts", "Restarts of the supervised OPA since start.", registry=self.registry
@@ -53,7 +60,9 @@ class Metrics:
             "portcullis_tools_left_out", "Tools that are offered and have no definition here.", registry=self.registry
         )
         self.collisions = Gauge(
-            "portcullis_name_collisions", "Flat names that several servers have, offered by none.", registry=self.registry
+            "portcullis_name_collisions",
+            "Flat names that several servers have, offered by none.",
+            registry=self.registry,
         )
 
     def observe(self, event: AuditEvent) -> None:

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
     from gateway.audit import AuditTrail
     from gateway.inventory import Inventory
+    from gateway.mcp.answers import Answer
+    from gateway.mcp.tools import Fragment
     from gateway.model import Verdict
     from gateway.pdp.pdp import Pdp
-    from gateway.upstream.pool import Answer, Upstreams
+    from gateway.upstream.pool import Upstreams
 
 
 class Pep:
@@ -35,7 +37,7 @@ class Pep:
         self._trail = trail
         self._audit_arguments = audit_arguments
 
-    async def list_tools(self, caller: Caller) -> Sequence[bytes]:
+    async def list_tools(self, caller: Caller) -> Sequence[Fragment]:
         """Return the encoded definitions of exactly the tools that the caller may see, in a stable order.
 
         Raises DecisionUnavailable, and InvalidCredential if policy knows the credential as revoked.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from gateway import audit
-from gateway.errors import DecisionUnavailable, NotPermitted, Refused, Unavailable, UpstreamFailed
+from gateway.errors import DecisionUnavailable, InvalidCredential, NotFound, Refused, Unavailable, UpstreamFailed
 from gateway.model import View
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gateway.model import AuditEvent, Principal, RequestInfo, Verdict
 
     AnyVerdict = TypeVar("AnyVerdict", bound=Verdict)
+    T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Recording:
         self._verdict = verdict
         return verdict
 
-    async def forwarded(self, answer: Awaitable[Any]) -> Any:
+    async def forwarded(self, answer: Awaitable[T]) -> T:
         """Await a server's answer and note how long it took."""
         started = time.perf_counter()
         try:
@@ -64,7 +65,7 @@ class Recording:
         finally:
             self.target["seconds"] = time.perf_counter() - started
 
-    async def mutated(self, mutation: Callable[[AuditEvent], Awaitable[Any]]) -> Any:
+    async def mutated(self, mutation: Callable[[AuditEvent], Awaitable[T]]) -> T:
         """Await a mutation of the ledger that writes the event in its own transaction."""
         event = self._event(self._granted, "success", None)
         result = await mutation(event)
@@ -87,8 +88,10 @@ class Recording:
             case None:
                 refused = self._verdict is not None and not self._verdict.allow
                 return self._denied() if refused else self._event(self._granted, "success", None)
-            case Refused():
+            case Refused() | InvalidCredential():
                 return self._denied()
+            case NotFound():
+                return self._event(self._granted, "failure", "not_found")
             case DecisionUnavailable():
                 self.target["detail"] = audit.clipped(str(error))
                 return self._event("AuthorizationDenied", "error", "engine_unavailable")
@@ -122,8 +125,3 @@ class Recording:
             policy=policy,
             latency_ms=(time.perf_counter() - self._started) * 1000,
         )
-
-
-def refusal(verdict: Verdict) -> Refused:
-    """Return the error that says a visible thing was refused."""
-    return NotPermitted(verdict.reasons)

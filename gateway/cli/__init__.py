@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import click
 
-from gateway.cli import audit, check, config, key, replica
+from gateway.cli import audit, check, config, key, opa, replica, sync, up
 from gateway.cli.common import Portcullis
 
 FAMILIES: tuple[click.Command, ...] = (
+    up.up,
+    up.serve,
+    sync.sync,
     check.check,
     key.key,
     replica.replica,
     audit.audit,
     config.config,
+    opa.opa,
 )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -29,16 +28,27 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
 class Secret:
-    """A value that came from `${env:…}` or `${file:…}`; only `reveal` shows it, `reference` says where it came from."""
+    """A value that came from `${env:…}` or `${file:…}`; only `reveal` shows it, `reference` says where it came from.
 
-    reference: str
-    _value: str
+    Not a dataclass: nothing that walks over fields may find the value.
+    """
+
+    __slots__ = ("__value", "reference")
+
+    def __init__(self, reference: str, value: str) -> None:
+        self.reference = reference
+        self.__value = value
 
     def reveal(self) -> str:
         """Return the value itself."""
-        return self._value
+        return self.__value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and (self.reference, self.__value) == (other.reference, other.__value)
+
+    def __hash__(self) -> int:
+        return hash((self.reference, self.__value))
 
     def __repr__(self) -> str:
         return f"Secret({self.reference})"
@@ -177,3 +187,9 @@ Listen = Annotated[str, AfterValidator(_listen)]
 Network = Annotated[
     IPv4Network | IPv6Network, BeforeValidator(_network), WithJsonSchema({"type": "string", "format": "network"})
 ]
+
+
+def host_port(listen: str) -> tuple[str, int]:
+    """Return the host and the port of a `listen` setting, an IPv6 address without its brackets."""
+    host, _, port = listen.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)

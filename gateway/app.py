@@ -1,0 +1,232 @@
+"""THE composition root: builds every object once, in dependency order, on one exit stack."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from aiohttp import web
+
+from bundles.catalog import Catalog
+from bundles.overlay import config_withdrawals
+from bundles.signing import verification_keys
+from gateway import audit, background
+from gateway.audit import AuditFile, AuditTrail
+from gateway.authn import CredentialIndex
+from gateway.authn.failures import FailureTally
+from gateway.config import Live, known_tenants
+from gateway.config.values import host_port
+from gateway.endpoints.admin import Admin
+from gateway.endpoints.application import Onion, application
+from gateway.endpoints.discovery import Discovery
+from gateway.endpoints.gate import Door, Gate
+from gateway.endpoints.listener import Runner, tls_context
+from gateway.endpoints.mcp import Mcp
+from gateway.endpoints.ops import Ops
+from gateway.follow import Follower
+from gateway.inventory import Inventory
+from gateway.ledger.connect import open_ledger
+from gateway.metrics import Metrics
+from gateway.pdp.client import OpaClient
+from gateway.pdp.high_water import HighWaterMark
+from gateway.replication import Replication
+from gateway.rooms import Rooms, upstream_targets
+from gateway.sidecars import Sidecars, Sources, sidecars
+from gateway.upstream.pool import Upstreams
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+
+    from gateway.config import Config, Loaded
+    from gateway.ledger import Ledger
+    from gateway.state import StateDir
+
+LOG = logging.getLogger("portcullis")
+FOLD_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class Gateway:
+    """A running gateway, and what a reload, a drain and the ready line need of it."""
+
+    loaded: Loaded
+    ledger: Ledger
+    live: Live[Door]
+    rooms: Rooms
+    sidecars: Sidecars
+    address: str = ""
+    draining: bool = False
+
+    async def waiting_for(self) -> tuple[str, ...]:
+        """Return what keeps this gateway from being ready, nothing if it is."""
+        missing = ["draining"] if self.draining else []
+        missing += [f"server {server}" for server in self.rooms.inventory.unlisted]
+        if not self.rooms.follower.reachable:
+            missing.append("ledger")
+        if trouble := self.sidecars.trouble():
+            missing.append(trouble)
+        if why := await self.rooms.pdp(self.live.value.config).ready():
+            LOG.debug("not ready: %s", why)
+            missing.append("policy")
+        return tuple(missing)
+
+    async def drain(self) -> None:
+        """Fail readiness, let what is in flight finish, and return when it has or the time is over."""
+        self.draining = True
+        seconds = self.live.value.config.server.drain_seconds
+        LOG.info("draining for up to %g s", seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.rooms.gate.in_flight.idle()
+
+    async def reload(self, loaded: Loaded) -> None:
+        """Put another configuration in force; requests that have begun finish under theirs."""
+        event = audit.event("ConfigReloaded", "success", target={"config": loaded.hash})
+        revision = await self.ledger.note_config(loaded.hash, event)
+        self.rooms.trail.record_elsewhere(event)
+        self.rooms.use(loaded.config)
+        await self.rooms.inventory.refresh_all()
+        applied = await self.rooms.replication.applied(revision)
+        successor = self.rooms.door(loaded.config, self.live.value.authn)
+        retired, self.loaded = self.live.value, loaded
+        self.live.set(successor)
+        await retired.authn.close(successor.authn)
+        LOG.info("configuration reloaded as r%d, applied by %s", revision, applied)
+
+
+@asynccontextmanager
+async def running(loaded: Loaded, state: StateDir, *, with_sync: bool) -> AsyncIterator[Gateway]:
+    """Run a gateway, with sync as a child if asked; it listens when this yields and is drained when it is left.
+
+    Raises ConfigError for what the files or the machine do not allow, Unavailable without a ledger.
+    """
+    async with AsyncExitStack() as stack:
+        gateway = await _assembled(stack, loaded, state, with_sync=with_sync)
+        await _served(stack, gateway)
+        stack.push_async_callback(gateway.drain)
+        yield gateway
+
+
+async def _assembled(stack: AsyncExitStack, loaded: Loaded, state: StateDir, *, with_sync: bool) -> Gateway:
+    config = loaded.config
+    ledger = await open_ledger(config.storage.url or state.ledger_url)
+    stack.push_async_callback(ledger.close)
+    mark = await _mark(stack, ledger, state)
+    await ledger.note_config(loaded.hash)
+    children = await sidecars(stack, _sources(loaded, state, with_sync=with_sync), ledger, with_sync=with_sync)
+    index = CredentialIndex()
+    follower = Follower(ledger, index.replace)
+    await follower.refresh()
+    background.run(stack, follower.run(), "follow the ledger")
+    live: Live[Door]
+    metrics = Metrics(lambda tenant: tenant in known_tenants(live.value.config))
+    trail = await _trail(stack, ledger, config, metrics)
+    gate = Gate(lambda: live.value, trail, FailureTally())
+    stack.callback(gate.record_folded, everything=True)
+    background.every(stack, FOLD_SECONDS, gate.record_folded, "fold failed logins")
+    upstreams = Upstreams(upstream_targets(config))
+    stack.push_async_callback(upstreams.close)
+    inventory = Inventory(
+        config.mcp_servers, config.tool_access.mode, list_tools=upstreams.list_tools, keep=ledger.put_inventory
+    )
+    stack.push_async_callback(inventory.close)
+    rooms = Rooms(
+        ledger=ledger,
+        follower=follower,
+        index=index,
+        metrics=metrics,
+        trail=trail,
+        gate=gate,
+        opa=await stack.enter_async_context(OpaClient(children.opa_url, deadline=config.opa.deadline_ms / 1000)),
+        mark=mark,
+        upstreams=upstreams,
+        inventory=inventory,
+        replication=await _replication(stack, ledger, children),
+        overlay=_config_overlay,
+    )
+    background.run(stack, _listed(inventory), "list the servers")
+    live = Live(rooms.door(config))
+    stack.push_async_callback(_close_authn, live)
+    return Gateway(loaded=loaded, ledger=ledger, live=live, rooms=rooms, sidecars=children)
+
+
+def _sources(loaded: Loaded, state: StateDir, *, with_sync: bool) -> Sources:
+    if with_sync:
+        state.signing_keys()
+    return Sources(loaded, state, lambda: verification_keys(state.path))
+
+
+async def _mark(stack: AsyncExitStack, ledger: Ledger, state: StateDir) -> HighWaterMark:
+    mark = HighWaterMark(state.high_water)
+    stack.push_async_callback(mark.close)
+    meta = await ledger.meta()
+    if mark.restored(meta):
+        LOG.warning("the ledger is older than what was decided here: it was restored, so it gets a new epoch")
+        await ledger.renew_epoch()
+    return mark
+
+
+async def _listed(inventory: Inventory) -> None:
+    await inventory.refresh_all()
+    await inventory.run()
+
+
+async def _trail(stack: AsyncExitStack, ledger: Ledger, config: Config, metrics: Metrics) -> AuditTrail:
+    file = AuditFile(config.audit.file) if config.audit.file else None
+    trail = AuditTrail(ledger.append_audit, file=file, observe=metrics.observe)
+    background.run(stack, trail.run(), "write the audit trail")
+    stack.push_async_callback(trail.close)
+    if config.audit.retention_days is not None:
+        background.run(
+            stack, audit.prune_hourly(ledger.prune_audit, config.audit.retention_days), "prune the audit trail"
+        )
+    return trail
+
+
+async def _replication(stack: AsyncExitStack, ledger: Ledger, children: Sidecars) -> Replication:
+    session = aiohttp.ClientSession(trust_env=False, cookie_jar=aiohttp.DummyCookieJar())
+    await stack.enter_async_context(session)
+
+    async def counted() -> int:
+        return len(await ledger.replicas())
+
+    return Replication(session, children.sync_url, children.control_token, counted)
+
+
+async def _served(stack: AsyncExitStack, gateway: Gateway) -> None:
+    server = gateway.live.value.config.server
+    metrics = gateway.rooms.metrics
+    ops = Ops(gateway.rooms.gate, metrics, gateway.waiting_for)
+    endpoints: tuple[Any, ...] = (
+        Discovery(lambda: gateway.live.value.config),
+        Mcp(gateway.rooms.gate),
+        Admin(gateway.rooms.gate),
+        ops,
+    )
+    onion = Onion(lambda: gateway.live.value.config, metrics)
+    app = application(onion, [route for endpoint in endpoints for route in endpoint.routes()])
+    runner = Runner(app, drain_seconds=server.drain_seconds)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    site = web.TCPSite(runner, server.host, server.port, ssl_context=tls_context(gateway.live.value.config))
+    await site.start()
+    gateway.address = site.name
+    if listen := gateway.live.value.config.metrics.listen:
+        private = Runner(application(onion, ops.private_routes()), drain_seconds=0)
+        await private.setup()
+        stack.push_async_callback(private.cleanup)
+        await web.TCPSite(private, *host_port(listen)).start()
+
+
+def _config_overlay(config: Config, names: Callable[[str], Iterable[str]]) -> Mapping[str, Any]:
+    mode = config.tool_access.mode
+    return config_withdrawals(config, {id_: Catalog(id_, names(id_), mode) for id_ in config.mcp_servers})
+
+
+async def _close_authn(live: Live[Door]) -> None:
+    await live.value.authn.close()

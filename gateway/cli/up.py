@@ -1,0 +1,122 @@
+"""`portcullis up` and `portcullis serve`: run the gateway until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from typing import TYPE_CHECKING
+
+import click
+import uvloop
+
+from gateway import logs
+from gateway.app import running
+from gateway.cli.common import config_option, state_dir_option, warn
+from gateway.config import Loaded, exposed, known_tenants, load
+from gateway.config.watch import Watcher, on_hangup
+from gateway.errors import ConfigError, Mistake
+from gateway.state import StateDir
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from gateway.app import Gateway
+
+LOG = logging.getLogger("portcullis")
+READY_POLL_SECONDS = 0.02
+
+
+def listener_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of whatever listens."""
+    for option in (
+        click.option("--insecure", is_flag=True, help="Listen beyond this machine although authentication is off."),
+        click.option("--port", type=click.IntRange(0, 65535), help="Instead of server.port."),
+        click.option("--host", help="Instead of server.host."),
+        state_dir_option,
+        config_option,
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@listener_options
+def up(config_path: Path, state_dir: Path | None, host: str | None, port: int | None, insecure: bool) -> None:
+    """Run everything on this machine: the gateway, with OPA and sync as its children."""
+    state = StateDir.open(state_dir)
+    with state.lock():
+        _run(_loaded(config_path, host, port, insecure=insecure), state, with_sync=True)
+
+
+@click.command()
+@listener_options
+def serve(config_path: Path, state_dir: Path | None, host: str | None, port: int | None, insecure: bool) -> None:
+    """Run the gateway alone; sync is at sync.url, OPA a child or at auth.opa.url."""
+    _run(_loaded(config_path, host, port, insecure=insecure), StateDir.open(state_dir), with_sync=False)
+
+
+def _loaded(path: Path, host: str | None, port: int | None, *, insecure: bool) -> Loaded:
+    loaded = load(path).with_server(host, port)
+    danger = exposed(loaded.config)
+    if danger and not insecure:
+        raise ConfigError((Mistake(str(path), "auth.enabled", None, danger),))
+    if danger:
+        warn(danger)
+    for text in loaded.warnings:
+        warn(text)
+    logs.configure(loaded.config.logging)
+    return loaded
+
+
+def _run(loaded: Loaded, state: StateDir, *, with_sync: bool) -> None:
+    uvloop.run(_until_told(loaded, state, with_sync=with_sync))
+
+
+async def _until_told(loaded: Loaded, state: StateDir, *, with_sync: bool) -> None:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(one, told.set)
+    async with running(loaded, state, with_sync=with_sync) as gateway:
+        watcher = Watcher(lambda: gateway.loaded, lambda found: _put_in_force(gateway, found))
+        tasks = [asyncio.create_task(_announce(gateway)), asyncio.create_task(watcher.run())]
+        with on_hangup(watcher.trigger):
+            await told.wait()
+        # A second Ctrl-C ends the draining.
+        loop.add_signal_handler(signal.SIGINT, loop.stop)
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+async def _announce(gateway: Gateway) -> None:
+    """Print one line when ready."""
+    while missing := await gateway.waiting_for():
+        LOG.debug("waiting for %s", ", ".join(missing))
+        await asyncio.sleep(READY_POLL_SECONDS)
+    config = gateway.loaded.config
+    listings = gateway.rooms.inventory.listings
+    tools = sum(listing.tools for listing in listings.values())
+    down = [name for name, listing in listings.items() if listing.failure]
+    meta = await gateway.ledger.meta()
+    parts = [
+        f"{config.tool_access.mode} at {gateway.address}",
+        f"OPA {gateway.sidecars.opa_version}",
+        f"r{meta.revision}",
+        f"{len(listings)} servers, {tools} tools" + (f" ({', '.join(down)} not reached)" if down else ""),
+        f"{len(known_tenants(config))} members",
+    ]
+    click.echo(f"portcullis is ready: {' · '.join(parts)}")
+
+
+async def _put_in_force(gateway: Gateway, found: Loaded | ConfigError) -> None:
+    """Put a new configuration in force; a bad one is logged whole, and the old one stays."""
+    if isinstance(found, Loaded):
+        await gateway.reload(found)
+    else:
+        for mistake in found.mistakes:
+            LOG.error("the configuration is refused, the old one stays: %s", mistake)

@@ -1,0 +1,111 @@
+"""The admin API on withdrawals: who, whether, then the ledger; the answer says which replicas enforce it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from aiohttp import web
+
+from gateway.errors import CredentialRequired, InvalidBody, NotFound
+from gateway.mcp import json
+from gateway.mcp.errors import Malformed
+from gateway.model import SERVER_ID, TENANT_ID, TOOL_NAME, CredentialKind, ToolRef
+
+if TYPE_CHECKING:
+    from gateway.endpoints.gate import Door, Gate
+    from gateway.lifecycle import Done
+    from gateway.recording import Caller
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """`/api/admin/…`; closed while authentication is off, because then nobody is known."""
+
+    gate: Gate
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes."""
+        tool = "/api/admin/tools/{server}/{tool:.+}"
+        return [
+            web.post(tool + "/withdraw", self.withdraw),
+            web.post(tool + "/restore", self.restore),
+            web.get("/api/admin/withdrawals", self.withdrawals),
+        ]
+
+    async def withdraw(self, request: web.Request) -> web.Response:
+        """Withdraw a tool from the body's tenant, or from everybody."""
+        door, caller = await self._enter(request)
+        ref, tenant = tool_of(request), tenant_of(await self.gate.body(request, door))
+        done = await self.gate.detached(door.lifecycle.withdraw(caller, ref, tenant))
+        headers = {} if done.matched else {"Portcullis-Matched": "0"}
+        return answer({"withdrawn": True} | named(ref, tenant), done, headers)
+
+    async def restore(self, request: web.Request) -> web.Response:
+        """Lift the runtime withdrawal for the body's tenant, or all of the tool."""
+        door, caller = await self._enter(request)
+        ref, tenant = tool_of(request), tenant_of(await self.gate.body(request, door))
+        done = await self.gate.detached(door.lifecycle.restore(caller, ref, tenant))
+        headers = {"Portcullis-Still-Withdrawn": "config"} if done.still_withdrawn else {}
+        return answer({"restored": True} | named(ref, tenant), done, headers)
+
+    async def withdrawals(self, request: web.Request) -> web.Response:
+        """List runtime withdrawals: all of them, or those that concern `?tenant_id=` or the caller's tenant."""
+        door, caller = await self._enter(request)
+        tenant = request.query.get("tenant_id", caller.principal.tenant)
+        if tenant is not None and not TENANT_ID.fullmatch(tenant):
+            raise InvalidBody((("tenant_id", "is not a tenant id"),))
+        found = await door.lifecycle.withdrawals(caller, tenant)
+        rows = [named(one.ref, one.tenant) | {"by": one.by, "at": one.at} for one in found]
+        return web.Response(body=orjson.dumps({"withdrawals": rows}), content_type="application/json")
+
+    async def _enter(self, request: web.Request) -> tuple[Door, Caller]:
+        door = self.gate.enter(request)
+        caller = await self.gate.identify(request, door)
+        if caller.principal.kind is CredentialKind.ANONYMOUS:
+            error = CredentialRequired("the admin API needs a credential")
+            self.gate.refused(caller.request, error)
+            raise error
+        return door, caller
+
+
+def tool_of(request: web.Request) -> ToolRef:
+    """Return the tool that the path names; a name that no server or tool can have is not found (A18)."""
+    server, tool = request.match_info["server"], request.match_info["tool"]
+    if not (SERVER_ID.fullmatch(server) and TOOL_NAME.fullmatch(tool)):
+        raise NotFound("no such server or tool")
+    return ToolRef(server, tool)
+
+
+def tenant_of(body: bytes) -> str | None:
+    """Return `tenant_id` of an admin body: empty, {} and null mean everybody. Raises InvalidBody."""
+    if not body:
+        return None
+    try:
+        document = json.decode(body)
+    except Malformed as error:
+        raise InvalidBody((("", f"not JSON: {error}"),)) from error
+    if not isinstance(document, dict):
+        raise InvalidBody((("", "must be a JSON object"),))
+    mistakes = [
+        (name, "is no field of this body; the only one is tenant_id") for name in document if name != "tenant_id"
+    ]
+    tenant = document.get("tenant_id")
+    if tenant is not None and not (isinstance(tenant, str) and TENANT_ID.fullmatch(tenant)):
+        mistakes.append(("tenant_id", "must be a tenant id (a non-empty string), or null for every tenant"))
+    if mistakes:
+        raise InvalidBody(tuple(mistakes))
+    return tenant
+
+
+def named(ref: ToolRef, tenant: str | None) -> dict[str, Any]:
+    """Return how answers name a tool and a tenant."""
+    return {"mcp_server": ref.server, "tool": ref.tool, "tenant_id": tenant}
+
+
+def answer(document: dict[str, Any], done: Done, headers: dict[str, str]) -> web.Response:
+    """Return 200 when every counted replica enforces the revision, else 202 with the same body."""
+    headers |= {"Portcullis-Revision": f"r{done.revision}", "Portcullis-Applied": str(done.applied)}
+    status = 200 if done.applied.everywhere else 202
+    return web.Response(status=status, body=orjson.dumps(document), content_type="application/json", headers=headers)

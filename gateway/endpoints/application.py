@@ -1,0 +1,88 @@
+"""The aiohttp application: every route, and the one middleware around them."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from gateway.endpoints import discovery, problems
+from gateway.endpoints.gate import INFO, request_info
+from gateway.errors import CredentialRequired, GatewayError
+from gateway.model import TENANT_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from aiohttp.typedefs import Handler
+
+    from gateway.config import Config
+    from gateway.metrics import Metrics
+
+LOG = logging.getLogger("portcullis.http")
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, POST, DELETE",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Accept, X-API-Key, X-Tenant-ID, "
+    "MCP-Protocol-Version, Mcp-Method, Mcp-Name",
+    "Access-Control-Max-Age": "600",
+}
+EXPOSED = "WWW-Authenticate, X-Request-Id, Retry-After"
+
+
+class Onion:
+    """The middleware: names the request, turns errors into problems, counts, and speaks CORS (A59)."""
+
+    def __init__(self, config: Callable[[], Config], metrics: Metrics) -> None:
+        self._config = config
+        self._metrics = metrics
+
+    @web.middleware
+    async def around(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer one request; the only middleware."""
+        config = self._config()
+        request[INFO] = request_info(request, config)
+        origin = request.headers.get("Origin", "")
+        admitted = origin in config.server.allowed_origins
+        if admitted and request.method == "OPTIONS":
+            response: web.StreamResponse = web.Response(status=204, headers=PREFLIGHT)
+        else:
+            response = await self._answered(request, handler, config)
+        if admitted:
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Expose-Headers"] = EXPOSED
+            response.headers["Vary"] = "Origin"
+        response.headers["X-Request-Id"] = request[INFO].id
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        route = request.match_info.route.resource
+        self._metrics.requests.labels(route.canonical if route else "", response.status).inc()
+        return response
+
+    async def _answered(self, request: web.Request, handler: Handler, config: Config) -> web.StreamResponse:
+        request_id = request[INFO].id
+        try:
+            return await handler(request)
+        except GatewayError as error:
+            return problems.response_to(error, request_id, challenge_for(request, config, error))
+        except web.HTTPException as error:
+            headers = {name: error.headers[name] for name in ("Allow", "Location") if name in error.headers}
+            detail = error.text if error.text and not error.text.startswith(f"{error.status}:") else error.reason
+            return problems.render(error.status, error.reason, detail, request_id, headers)
+        except Exception:  # a defect of ours is a plain 500, never a page with a trace
+            LOG.exception("a request failed for no known reason", extra={"request_id": request_id})
+            return problems.render(500, "Internal Server Error", "The request failed", request_id)
+
+
+def challenge_for(request: web.Request, config: Config, error: GatewayError) -> str:
+    """Return the challenge of this endpoint: a tenant's path points to the tenant's document."""
+    tenant = request.match_info.get("tenant")
+    sent = not isinstance(error, CredentialRequired) and "Authorization" in request.headers
+    well_formed = tenant if tenant and TENANT_ID.fullmatch(tenant) else None
+    return discovery.challenge(config, tenant=well_formed, token_sent=sent)
+
+
+def application(onion: Onion, routes: Iterable[web.RouteDef]) -> web.Application:
+    """Return an application with these routes and the onion around them."""
+    app = web.Application(middlewares=[onion.around])
+    app.add_routes(list(routes))
+    return app

@@ -1,0 +1,140 @@
+"""The HTTP server, hardened for strangers: deadlines, connection caps, no decompression (A38, A39).
+
+aiohttp's defaults wait an hour for a silent client and inflate request bodies on the event loop; the settings here
+are the ones that a public listener needs. The head deadline leans on two private attributes of aiohttp's
+RequestHandler, so aiohttp is pinned and `tests/test_listener.py` fails if they change their meaning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+if TYPE_CHECKING:
+    from gateway.config import Config
+
+HEAD_SECONDS = 10.0
+BODY_SECONDS = 15.0
+KEEPALIVE_SECONDS = 75.0
+CONNECTIONS = 4096
+CONNECTIONS_PER_PEER = 512
+
+
+class Connection(RequestHandler):
+    """One client connection: its head must be whole in time, and its peer may not hold too many."""
+
+    __slots__ = ("_head_timer", "_peer")
+
+    def __init__(self, server: Server, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._peer = ""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count the connection; one too many is dropped before it costs anything."""
+        super().connection_made(transport)
+        address = transport.get_extra_info("peername")
+        self._peer = address[0] if isinstance(address, tuple) else ""
+        if not self._server.admit(self._peer):
+            self.force_close()
+        self._expect_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, and give a head that is only begun its deadline."""
+        before = self._request_count
+        super().data_received(data)
+        if self._request_count != before:
+            self._head_done()
+        elif self._current_request is None and self._head_timer is None:
+            self._expect_head()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Uncount the connection."""
+        self._head_done()
+        self._server.release(self._peer)
+        super().connection_lost(exc)
+
+    @property
+    def _server(self) -> Server:
+        server = self._manager
+        assert isinstance(server, Server)
+        return server
+
+    def _expect_head(self) -> None:
+        self._head_timer = asyncio.get_running_loop().call_later(self._server.head_seconds, self.force_close)
+
+    def _head_done(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+class Server(web.Server):
+    """Makes connections and counts them, in all and by peer."""
+
+    def __init__(self, *arguments: Any, head_seconds: float, per_peer: int, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.head_seconds = head_seconds
+        self._per_peer = per_peer
+        self._peers: Counter[str] = Counter()
+
+    def __call__(self) -> Connection:
+        """Return the protocol of a new connection."""
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+    def admit(self, peer: str) -> bool:
+        """Count a connection and return whether it may stay; a unix socket's peer has no address and no cap."""
+        self._peers[peer] += 1
+        return not peer or (self._peers[peer] <= self._per_peer and self._peers.total() <= CONNECTIONS)
+
+    def release(self, peer: str) -> None:
+        """Forget a connection."""
+        self._peers[peer] -= 1
+        if self._peers[peer] <= 0:
+            del self._peers[peer]
+
+
+class Runner(web.AppRunner):
+    """aiohttp's runner, with our server in place of its own."""
+
+    def __init__(
+        self,
+        app: web.Application,
+        *,
+        drain_seconds: float,
+        head_seconds: float = HEAD_SECONDS,
+        per_peer: int = CONNECTIONS_PER_PEER,
+    ) -> None:
+        super().__init__(app, access_log=None, shutdown_timeout=drain_seconds)
+        self._head_seconds = head_seconds
+        self._per_peer = per_peer
+
+    async def _make_server(self) -> Server:
+        await super()._make_server()  # starts and freezes the application
+        return Server(
+            self.app._handle,  # noqa: SLF001 (what AppRunner itself passes)
+            request_factory=self.app._make_request,  # noqa: SLF001
+            head_seconds=self._head_seconds,
+            per_peer=self._per_peer,
+            handler_cancellation=True,
+            auto_decompress=False,
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            lingering_time=0,
+            access_log=None,
+        )
+
+
+def tls_context(config: Config) -> ssl.SSLContext | None:
+    """Return the context for direct TLS (1.2 and up), or None where a proxy terminates it."""
+    tls = config.server.tls
+    if tls is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(tls.cert_file, tls.key_file)
+    return context

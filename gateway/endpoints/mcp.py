@@ -1,0 +1,139 @@
+"""MCP over HTTP, both eras on one endpoint: read one message, walk the corridor, answer in the agent's revision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from gateway.errors import DecisionUnavailable, NotPermitted, NotVisible, Unavailable, UpstreamFailed
+from gateway.mcp import envelope, results
+from gateway.mcp.envelope import Notification, Request, Response
+from gateway.mcp.eras import Action, Era, Route, classify, status
+from gateway.mcp.errors import INVALID_PARAMS, Rejection
+from gateway.model import SERVER_ID, View
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from gateway.endpoints.gate import Door, Gate
+    from gateway.recording import Caller
+
+# Outside the range that JSON-RPC reserves (mcp 2026-07-28, basic/index): these are the gateway's own.
+DECISION_UNAVAILABLE = 50300
+UPSTREAM_FAILED = 50200
+HEADERS = {"Cache-Control": "private, no-store"}
+
+
+@dataclass(frozen=True, slots=True)
+class Mcp:
+    """`/mcp`, and the same for one tenant by path, and for one of its servers alone."""
+
+    gate: Gate
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes; GET and DELETE are 405, because there are no sessions and no streams to join."""
+        paths = ("/mcp", "/tenant/{tenant}/mcp", "/tenant/{tenant}/servers/{server}/mcp")
+        return [web.post(path, self.post) for path in paths]
+
+    async def post(self, request: web.Request) -> web.Response:
+        """Answer one posted message."""
+        with self.gate.in_flight:
+            return await self._post(request)
+
+    async def _post(self, request: web.Request) -> web.Response:
+        door = self.gate.enter(request)
+        caller = await self.gate.identify(request, door)
+        message = envelope.parse(await self.gate.body(request, door))
+        if isinstance(message, Rejection):
+            return rejected(message)
+        route = classify(request.headers, message)
+        if isinstance(route, Rejection):
+            return rejected(route)
+        if isinstance(message, Notification | Response):
+            return web.Response(status=202, headers=HEADERS)
+        caller = replace(caller, client=route.client, **viewed(request))
+        return await self._answered(door, caller, route, message)
+
+    async def _answered(self, door: Door, caller: Caller, route: Route, message: Request) -> web.Response:
+        try:
+            body = await ANSWERS[route.action](self, door, caller, route, message)
+        except NotVisible:
+            text = f"Unknown tool: {message.params['name']}"
+            return failed(message, status(route.era, INVALID_PARAMS), INVALID_PARAMS, text)
+        except NotPermitted as error:
+            return answer(results.tool_error(message.id, route.era, denial(error)))
+        except UpstreamFailed as error:
+            return failed(message, 200, UPSTREAM_FAILED, f"Server {error.server}: {error.why}")
+        except (DecisionUnavailable, Unavailable):
+            text = "No policy decision is available; nothing was done"
+            return failed(message, 503, DECISION_UNAVAILABLE, text)
+        return body if isinstance(body, web.Response) else answer(body)
+
+    async def initialize(self, _door: Door, _caller: Caller, _route: Route, message: Request) -> bytes:
+        """Shake hands, without a session."""
+        return results.initialize(message.id, message.params.get("protocolVersion"))
+
+    async def discover(self, _door: Door, _caller: Caller, _route: Route, message: Request) -> bytes:
+        """Say what is served."""
+        return results.discover(message.id)
+
+    async def ping(self, _door: Door, _caller: Caller, _route: Route, message: Request) -> bytes:
+        """Answer a ping."""
+        return results.pong(message.id)
+
+    async def list_tools(self, door: Door, caller: Caller, route: Route, message: Request) -> bytes:
+        """List exactly what policy shows; there is one page, so no cursor is one of ours."""
+        return results.tool_list(message.id, route.era, await door.pep.list_tools(caller))
+
+    async def call_tool(self, door: Door, caller: Caller, route: Route, message: Request) -> bytes | web.Response:
+        """Call a tool. Where a modern client hangs up the call is cancelled, where a legacy one does it goes on."""
+        call = envelope.tool_call(message)
+        if isinstance(call, Rejection):
+            return rejected(replace(call, status=status(route.era, call.code)))
+        work = door.pep.call_tool(caller, call.name, call.arguments, message.meta)
+        reply = await (work if route.era is Era.MODERN else self.gate.detached(work))
+        return results.relayed(message.id, route.era, reply)
+
+
+ANSWERS: Mapping[Action, Callable[[Mcp, Door, Caller, Route, Request], Awaitable[bytes | web.Response]]] = {
+    Action.INITIALIZE: Mcp.initialize,
+    Action.DISCOVER: Mcp.discover,
+    Action.PING: Mcp.ping,
+    Action.LIST_TOOLS: Mcp.list_tools,
+    Action.CALL_TOOL: Mcp.call_tool,
+}
+
+
+def viewed(request: web.Request) -> dict[str, Any]:
+    """Return what the path says of the view: one server alone, or all under flat names."""
+    server = request.match_info.get("server")
+    if server is None:
+        return {}
+    if not SERVER_ID.fullmatch(server):
+        raise web.HTTPNotFound
+    return {"view": View.SERVER, "server": server}
+
+
+def denial(error: NotPermitted) -> str:
+    """Return what a model is told of a refusal: the codes, which its policy's author chose."""
+    codes = ", ".join(reason.code for reason in error.reasons) or "policy"
+    return f"Access denied: {codes}"
+
+
+def answer(body: bytes, http_status: int = 200) -> web.Response:
+    """Return a JSON response."""
+    headers = HEADERS if http_status != 503 else HEADERS | {"Retry-After": "1"}
+    return web.Response(status=http_status, body=body, content_type="application/json", headers=headers)
+
+
+def failed(message: Request, http_status: int, code: int, text: str) -> web.Response:
+    """Return a JSON-RPC error to a request."""
+    return answer(results.error(message.id, code, text), http_status)
+
+
+def rejected(rejection: Rejection) -> web.Response:
+    """Return the answer to a message that failed a rung."""
+    body = results.error(rejection.id, rejection.code, rejection.message, rejection.data)
+    return answer(body, rejection.status)

@@ -1,0 +1,91 @@
+"""The rooms that outlive a reload, and the door that is made of them for each configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.authn import Authn
+from gateway.endpoints.gate import Door
+from gateway.lifecycle import Lifecycle
+from gateway.pdp.pdp import Pdp
+from gateway.pep import Pep
+from gateway.targets import targets
+from gateway.upstream.target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.audit import AuditTrail
+    from gateway.authn import CredentialIndex
+    from gateway.config import Config
+    from gateway.endpoints.gate import Gate
+    from gateway.follow import Follower
+    from gateway.inventory import Inventory
+    from gateway.ledger import Ledger
+    from gateway.metrics import Metrics
+    from gateway.pdp.client import OpaClient
+    from gateway.pdp.high_water import HighWaterMark
+    from gateway.replication import Replication
+    from gateway.targets import Overlay
+    from gateway.upstream.pool import Upstreams
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """Everything that a configuration is put into force with."""
+
+    ledger: Ledger
+    follower: Follower
+    index: CredentialIndex
+    metrics: Metrics
+    trail: AuditTrail
+    gate: Gate
+    opa: OpaClient
+    mark: HighWaterMark
+    upstreams: Upstreams
+    inventory: Inventory
+    replication: Replication
+    overlay: Overlay
+
+    def pdp(self, config: Config) -> Pdp:
+        """Return the decision point as this configuration asks it."""
+        return Pdp(
+            self.opa,
+            epoch=lambda: self.follower.epoch,
+            mark=self.mark,
+            mode=config.tool_access.mode,
+            custom_policy=lambda: config.opa.custom_policies is not None,
+            max_arguments_bytes=config.opa.max_arguments_bytes,
+            policy_path=config.auth.opa.policy_path,
+        )
+
+    def door(self, config: Config, before: Authn | None = None) -> Door:
+        """Return what this configuration gives to the endpoints; keys of an unchanged issuer are kept."""
+        pdp = self.pdp(config)
+        lifecycle = Lifecycle(
+            pdp=pdp,
+            ledger=self.ledger,
+            trail=self.trail,
+            replication=self.replication,
+            targets=targets(config, self.inventory, self.overlay),
+        )
+        pep = Pep(
+            pdp=pdp,
+            inventory=self.inventory,
+            upstreams=self.upstreams,
+            trail=self.trail,
+            audit_arguments=config.audit.include_arguments,
+        )
+        authn = before.renewed(config.auth) if before else Authn(config.auth, self.index)
+        return Door(config=config, authn=authn, pep=pep, lifecycle=lifecycle)
+
+    def use(self, config: Config) -> None:
+        """Serve the servers of this configuration from now on."""
+        self.upstreams.replace(upstream_targets(config))
+        self.inventory.replace(config.mcp_servers, config.tool_access.mode)
+
+
+def upstream_targets(config: Config) -> Mapping[str, Target]:
+    """Return where each configured server is."""
+    return {id_: Target.of(id_, server) for id_, server in config.mcp_servers.items()}

@@ -1,0 +1,132 @@
+"""The processes beside the gateway: OPA and sync, as children of this one or wherever the configuration says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.audit import now_ms
+from gateway.child import Child, Command
+from gateway.config.values import host_port
+from gateway.errors import ConfigError, Mistake
+from gateway.model import Replica
+from gateway.pdp.engine import Engine
+from gateway.pdp.opa_binary import find
+from gateway.pdp.opa_config import OpaSettings, opa_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AsyncExitStack
+
+    from gateway.config import Config, Loaded
+    from gateway.ledger import Ledger
+    from gateway.state import StateDir
+
+LOG = logging.getLogger("portcullis.sync")
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecars:
+    """Where OPA and sync are, and how those that are our children fare."""
+
+    opa_url: str
+    sync_url: str
+    control_token: Callable[[], str]
+    opa_version: str = "external"
+    engine: Engine | None = None
+    sync: Child | None = None
+
+    def trouble(self) -> str | None:
+        """Return what is not running, None if all children do; a missing sync stops no decision."""
+        return self.engine.trouble if self.engine else None
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What the sidecars are set up from."""
+
+    loaded: Loaded
+    state: StateDir
+    verification_keys: Callable[[], Mapping[str, str]]
+
+
+async def sidecars(stack: AsyncExitStack, sources: Sources, ledger: Ledger, *, with_sync: bool) -> Sidecars:
+    """Start what is to be a child, and register this replica for as long as it runs."""
+    config, state = sources.loaded.config, sources.state
+    token_file = config.sync.token_file or state.control_token
+    state.secret(token_file)
+    await _register(stack, ledger, state, config.opa.replica)
+    sync, sync_url = await _sync(stack, sources) if with_sync else (None, _configured_sync(config, sources.loaded))
+    engine, version = None, "external"
+    opa_url = config.auth.opa.url
+    if opa_url is None:
+        binary = find(config.opa.binary)
+        file = _write_opa_config(sources, sync_url)
+        engine = Engine(binary.path, file, state.path / "run")
+        await stack.enter_async_context(engine)
+        opa_url, version = engine.url, binary.version
+    return Sidecars(
+        opa_url=opa_url,
+        sync_url=sync_url,
+        control_token=lambda: state.secret(token_file),
+        opa_version=version,
+        engine=engine,
+        sync=sync,
+    )
+
+
+async def _register(stack: AsyncExitStack, ledger: Ledger, state: StateDir, name: str) -> None:
+    """Count this replica; a clean end takes it out of the count, a crash leaves it in."""
+    token = state.secret(state.replica_token(name))
+    await ledger.register_replica(Replica(name, hashlib.sha256(token.encode()).hexdigest(), now_ms()))
+
+    async def deregister() -> None:
+        await ledger.forget_replica(name)
+
+    stack.push_async_callback(deregister)
+
+
+def _configured_sync(config: Config, loaded: Loaded) -> str:
+    if config.sync.url is None:
+        message = "is not set; `portcullis serve` needs the address of `portcullis sync`, `portcullis up` runs its own"
+        raise ConfigError((Mistake(str(loaded.path), "sync.url", None, message),))
+    return config.sync.url
+
+
+async def _sync(stack: AsyncExitStack, sources: Sources) -> tuple[Child, str]:
+    """Start sync on a socket of ours, so that its address stays while it is restarted."""
+    host, port = host_port(sources.loaded.config.sync.listen or "127.0.0.1:0")
+    listener = socket.create_server((host, port))
+    stack.callback(listener.close)
+    arguments = (
+        sys.executable, "-m", "gateway", "sync", "--with-parent",
+        "--config", sources.loaded.path.absolute(), "--state-dir", sources.state.path,
+        "--listen", f"fd:{listener.fileno()}",
+    )  # fmt: skip
+    command = Command("sync", arguments, os.environ, Path.cwd(), fds=(listener.fileno(),))
+    # Sync logs in the gateway's own format, so its lines are passed on as they are.
+    child = Child(command, say=lambda line: print(line.decode(errors="replace"), file=sys.stderr) if line else None)  # noqa: T201
+    await stack.enter_async_context(child)
+    return child, f"http://{host}:{listener.getsockname()[1]}"
+
+
+def _write_opa_config(sources: Sources, sync_url: str) -> Path:
+    state, name = sources.state, sources.loaded.config.opa.replica
+    settings = OpaSettings(
+        sync_url=sync_url,
+        replica=name,
+        token_path=state.replica_token(name),
+        keys=sources.verification_keys(),
+        directory=state.opa_dir,
+    )
+    file = state.path / "opa.json"
+    file.touch(0o600)
+    file.write_text(json.dumps(opa_config(settings), indent=2))
+    return file
