@@ -87,7 +87,7 @@ AS_SENT = [
 @BOTH
 @pytest.mark.parametrize("value", AS_SENT)
 def test_what_lies_within_a_member_arrives_byte_for_byte(value, era):
-    body = results.relayed(1, era, answer('{"content": [%s], "vendor": %s, "isError": false}' % (value, value)))
+    body = results.relayed(1, era, answer(f'{{"content": [{value}], "vendor": {value}, "isError": false}}'))
     assert b'"content":[%b],' % value.encode() in body
     assert b'"vendor":%b,' % value.encode() in body
 
@@ -112,14 +112,14 @@ def test_a_modern_agent_gets_the_members_that_its_revision_requires():
 
 def test_an_older_agent_gets_nothing_that_its_revision_does_not_know():
     meta = '{"io.modelcontextprotocol/serverInfo":{"name":"x"},"com.example/a":1.10}'
-    sent = '{"content":[],"resultType":"complete","ttlMs":5,"cacheScope":"public","_meta":%s}' % meta
+    sent = '{"content":[],"resultType":"complete","ttlMs":5,"cacheScope":"public","_meta":' + meta + "}"
     assert relayed(sent, Era.LEGACY) == {"content": [], "_meta": {"com.example/a": 1.10}}
     assert "_meta" not in relayed('{"content":[],"_meta":{"io.modelcontextprotocol/x":1}}', Era.LEGACY)
 
 
 def test_reserved_meta_keys_are_ours_and_foreign_ones_arrive_as_sent():
     meta = '{"io.modelcontextprotocol/serverInfo":{"name":"x"},"io.modelcontextprotocol/y":1,"com.example/a":1.10}'
-    body = results.relayed(1, Era.MODERN, answer('{"content":[],"_meta":%s}' % meta))
+    body = results.relayed(1, Era.MODERN, answer('{"content":[],"_meta":' + meta + "}"))
     assert json.loads(body)["result"]["_meta"] == {SERVER_INFO: results.SERVER_INFO, "com.example/a": 1.1}
     assert b'"com.example/a":1.10' in body
 
@@ -128,14 +128,14 @@ def test_reserved_meta_keys_are_ours_and_foreign_ones_arrive_as_sent():
 @BOTH
 def test_a_meta_that_is_no_object_is_dropped(meta, era):
     expected = {SERVER_INFO: results.SERVER_INFO} if era is Era.MODERN else None
-    assert relayed('{"content":[],"_meta":%s}' % meta, era).get("_meta") == expected
+    assert relayed('{"content":[],"_meta":' + meta + "}", era).get("_meta") == expected
 
 
 @pytest.mark.parametrize(
     ("value", "legal"), [('{"a":1}', True), ("[1]", False), ('"x"', False), ("1", False), ("null", False)]
 )
 def test_structured_content_that_is_no_object_reaches_modern_agents_only(value, legal):
-    sent = '{"content":[],"structuredContent":%s}' % value
+    sent = '{"content":[],"structuredContent":' + value + "}"
     assert ("structuredContent" in relayed(sent, Era.LEGACY)) is legal
     assert relayed(sent, Era.MODERN)["structuredContent"] == json.loads(value)
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.errors import UpstreamFailed
 from gateway.mcp.answers import Unusable
-from gateway.mcp.errors import HEADER_MISMATCH
+from gateway.mcp.errors import HEADER_MISMATCH, UNSUPPORTED_VERSION
 from gateway.mcp.params import outgoing as param_headers
 from gateway.mcp.tools import page, usable
+from gateway.single_flight import SingleFlight
 from gateway.upstream import outgoing
 from gateway.upstream.era import Legacy, Modern, handshake, probe, require_answer, require_result
 from gateway.upstream.errands import Errands
 from gateway.upstream.http import Endpoint
 from gateway.upstream.sessions import Sessions
-from gateway.single_flight import SingleFlight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -59,9 +59,7 @@ class UpstreamServer:
         self._sessions.close_idle()
         with self._place(), self._deadline():
             async with asyncio.timeout(self.target.timeout_seconds):
-                tools, self.dropped = usable(await self._definitions())
-        self._param_headers = {tool.name: tool.headers for tool in tools if tool.headers}
-        return tools
+                return await self._listed()
 
     async def call(
         self, tool: str, arguments: Mapping[str, Any] | None, meta: Mapping[str, Any], principal: Hashable
@@ -69,13 +67,11 @@ class UpstreamServer:
         """Call a tool once; a call that may have been started is never sent again."""
         with self._place(), self._deadline():
             async with asyncio.timeout(self.target.timeout_seconds):
-                era = self._era or await self._probing()
-                if isinstance(era, Modern):
-                    reply = await self._call_modern(era, tool, arguments, meta)
-                elif era.session is None:
-                    reply = await self._call_legacy(era, tool, arguments, meta)
-                else:
-                    reply = await self._call_in_session(principal, tool, arguments, meta)
+                reply = await self._attempt(tool, arguments, meta, principal)
+                if _error_code(reply) == UNSUPPORTED_VERSION:
+                    # The server has changed its era, and refused the call for that alone.
+                    self._forget()
+                    reply = await self._attempt(tool, arguments, meta, principal)
                 answer = require_answer(self._name, reply)
         self._require_complete(answer)
         return answer
@@ -94,16 +90,25 @@ class UpstreamServer:
         await self._errands.close()
         await self._session.close()
 
+    async def _attempt(
+        self, tool: str, arguments: Mapping[str, Any] | None, meta: Mapping[str, Any], principal: Hashable
+    ) -> Reply:
+        era = self._era or await self._probing()
+        if isinstance(era, Modern):
+            return await self._call_modern(era, tool, arguments, meta)
+        if era.session is None:
+            return await self._call_legacy(era, tool, arguments, meta)
+        return await self._call_in_session(principal, tool, arguments, meta)
+
     async def _call_modern(
         self, era: Modern, tool: str, arguments: Mapping[str, Any] | None, meta: Mapping[str, Any]
     ) -> Reply:
         params = outgoing.call_params(tool, arguments, outgoing.modern_meta(era.version, meta))
         reply = await self._ask_modern(era, "tools/call", params, tool)
-        if reply.status == 400 and reply.answer and reply.answer.error and reply.answer.error.code == HEADER_MISMATCH:
-            # The schema that says which arguments go into headers has changed. The server looked no further than
-            # the headers, so this is the one refusal after which a call may be sent again.
-            tools, _ = usable(await self._definitions())
-            self._param_headers = {tool.name: tool.headers for tool in tools if tool.headers}
+        if reply.status == 400 and _error_code(reply) == HEADER_MISMATCH:
+            # The schema that says which arguments go into headers has changed; the server looked no further than
+            # the headers, so the call may be sent again.
+            await self._listed()
             reply = await self._ask_modern(era, "tools/call", params, tool)
         return reply
 
@@ -143,6 +148,11 @@ class UpstreamServer:
             body = outgoing.notification("notifications/cancelled", {"requestId": id_})
             self._errands.run(self._endpoint.courtesy(body, headers))
             raise
+
+    async def _listed(self) -> tuple[Tool, ...]:
+        tools, self.dropped = usable(await self._definitions())
+        self._param_headers = {tool.name: tool.headers for tool in tools if tool.headers}
+        return tools
 
     async def _definitions(self) -> list[bytes]:
         definitions: list[bytes] = []
@@ -226,3 +236,7 @@ class UpstreamServer:
         if isinstance(self._era, Legacy):
             self._leave(self._era)
         self._era = None
+
+
+def _error_code(reply: Reply) -> int | None:
+    return reply.answer.error.code if reply.answer and reply.answer.error else None
