@@ -10,38 +10,12 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.abc import AbstractResolver
 
 from gateway.addresses import Addresses
 from gateway.net import FetchFailed, RedirectRefused, fetch_json, guarded_session, require_safe_url
+from tests.support.resolver import Answers
 
 LOCAL = Addresses.of_issuer(loopback=True)
-
-
-class Answers(AbstractResolver):
-    """Answers each resolution with the next of the given lists, the last one for ever."""
-
-    def __init__(self, *answers: list[str]) -> None:
-        self.answers = list(answers)
-        self.asked = 0
-
-    async def resolve(self, host, port=0, family=socket.AF_INET):
-        addresses = self.answers[min(self.asked, len(self.answers) - 1)]
-        self.asked += 1
-        return [
-            {
-                "hostname": host,
-                "host": address,
-                "port": port,
-                "family": socket.AF_INET6 if ":" in address else socket.AF_INET,
-                "proto": 0,
-                "flags": socket.AI_NUMERICHOST,
-            }
-            for address in addresses
-        ]
-
-    async def close(self) -> None:
-        pass
 
 
 class Backend:

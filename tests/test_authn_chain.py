@@ -1,0 +1,206 @@
+"""One credential, one verifier, no falling through (threats A01, A14 and A50)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from multidict import CIMultiDict
+
+from gateway.authn import Authn, CredentialIndex, Presented
+from gateway.authn.api_key import hash_of, new_key
+from gateway.config.schema import ApiKey, Auth, Oidc
+from gateway.errors import CredentialError, CredentialRequired, InvalidCredential, KeysUnavailable
+from gateway.model import ANONYMOUS, Credential, CredentialKind
+from tests.support.issuer import Issuer, auth_of, make_key
+from tests.support.tokens import admit, refused
+
+GOOD, REVOKED, EXPIRED = new_key(), new_key(), new_key()
+STORED = Credential("c_1", hash_of(GOOD), GOOD[:12], "user:root", "root", "admin", None, 0, "cli")
+INDEX = CredentialIndex(
+    [
+        STORED,
+        replace(STORED, id="c_2", hash=hash_of(REVOKED), revoked_at=1),
+        replace(STORED, id="c_3", hash=hash_of(EXPIRED), expires_at=1),
+    ]
+)
+
+
+@pytest.fixture(scope="module")
+async def issuer():
+    async with Issuer().serve() as running:
+        yield running
+
+
+def header(secret):
+    return Presented(secret, "header")
+
+
+def bearer(secret):
+    return Presented(secret, "bearer")
+
+
+@pytest.fixture
+async def make(issuer):
+    made = []
+
+    def make(**changes):
+        authn = Authn(auth_of(issuer).model_copy(update=changes), INDEX)
+        made.append(authn)
+        return authn
+
+    yield make
+    for authn in made:
+        await authn.close()
+
+
+async def test_with_authentication_off_everybody_is_anonymous_and_no_credential_is_read():
+    authn = Authn(Auth(enabled=False, oidc=Oidc(enabled=True, issuer="https://issuer.test")), INDEX)
+    twice = CIMultiDict([("Authorization", "Basic x"), ("X-API-Key", "bad")])
+    assert authn.present(twice, ["token"]) is None
+    for presented in (None, header("bad"), bearer("a.b.c"), header(GOOD), header(REVOKED)):
+        assert await authn.authenticate(presented) is ANONYMOUS
+
+
+async def test_nothing_presented_is_anonymous_only_where_that_is_allowed(make):
+    assert await make(allow_anonymous=True).authenticate(None) is ANONYMOUS
+    with pytest.raises(CredentialRequired):
+        await make().authenticate(None)
+
+
+BAD = {
+    "an unknown key": header(new_key()),
+    "an unknown key as bearer": bearer(new_key()),
+    "a revoked key": header(REVOKED),
+    "a revoked key as bearer": bearer(REVOKED),
+    "an expired key": header(EXPIRED),
+    "a mistyped key": header(GOOD[:-1] + ("A" if GOOD[-1] != "A" else "B")),
+    "a key cut short": header(GOOD[:-1]),
+    "the hash of a key": header(hash_of(GOOD)),
+    "a tenant token of a later version": bearer("mcpt_" + "a" * 43),
+    "opaque text": bearer("opaque"),
+    "opaque text on the key header": header("opaque"),
+    "three empty segments": bearer(".."),
+    "three segments of nonsense": bearer("a.b.c"),
+}
+
+
+@pytest.mark.parametrize("anonymous", [False, True])
+@pytest.mark.parametrize("case", BAD)
+async def test_a_bad_credential_is_refused_whatever_else_is_allowed(make, case, anonymous):
+    with pytest.raises(InvalidCredential):
+        await make(allow_anonymous=anonymous).authenticate(BAD[case])
+
+
+@pytest.mark.parametrize("anonymous", [False, True])
+async def test_a_bad_token_of_the_right_issuer_is_refused_whatever_else_is_allowed(issuer, make, anonymous):
+    authn = make(allow_anonymous=anonymous)
+    for token in (issuer.mint(exp=1), issuer.mint(aud="else"), issuer.mint(key=make_key())):
+        await refused(authn, token)
+
+
+async def test_unknown_revoked_expired_and_malformed_credentials_are_one_error_to_the_outside(make):
+    authn, seen = make(), set()
+    for presented in BAD.values():
+        with pytest.raises(CredentialError) as caught:
+            await authn.authenticate(presented)
+        seen.add((type(caught.value), caught.value.reason))
+    assert seen == {(InvalidCredential, "invalid_credential")}
+
+
+async def test_no_error_repeats_the_secret(make):
+    authn = make()
+    for presented in BAD.values():
+        with pytest.raises(InvalidCredential) as caught:
+            await authn.authenticate(presented)
+        assert presented.secret not in str(caught.value) or presented.secret in ("..", "opaque")
+
+
+@pytest.mark.parametrize("presented", [header(GOOD), bearer(GOOD)])
+async def test_a_key_is_good_on_its_header_and_as_bearer(make, presented):
+    assert (await make().authenticate(presented)).subject == "user:root"
+
+
+async def test_a_jwt_is_a_bearer_token_and_no_api_key(issuer, make):
+    authn = make()
+    assert (await admit(authn, issuer.mint())).subject == "user:jo"
+    with pytest.raises(InvalidCredential):
+        await authn.authenticate(header(issuer.mint()))
+
+
+async def test_a_kind_of_credential_that_is_switched_off_is_refused(issuer, make):
+    without_keys = make(api_key=ApiKey(enabled=False))
+    for presented in (header(GOOD), bearer(GOOD)):
+        with pytest.raises(InvalidCredential):
+            await without_keys.authenticate(presented)
+    assert await admit(without_keys, issuer.mint())
+    await refused(make(oidc=Oidc(enabled=False)), issuer.mint())
+
+
+async def test_a_key_is_still_good_while_the_issuer_is_away(make):
+    async with Issuer().serve() as away:
+        away.status = 503
+        authn = make(oidc=auth_of(away).oidc)
+        with pytest.raises(KeysUnavailable):
+            await admit(authn, away.mint())
+        assert (await authn.authenticate(header(GOOD))).subject == "user:root"
+
+
+async def test_a_revocation_counts_from_the_moment_the_index_is_replaced(issuer):
+    index = CredentialIndex([STORED])
+    authn = Authn(auth_of(issuer), index)
+    assert await authn.authenticate(header(GOOD))
+    index.replace([replace(STORED, revoked_at=1)])
+    with pytest.raises(InvalidCredential):
+        await authn.authenticate(header(GOOD))
+    await authn.close()
+
+
+async def test_a_token_of_an_issuer_that_is_not_configured_is_refused_even_with_the_same_key(make):
+    async with Issuer().serve() as one, Issuer().serve() as two:
+        two.keys = one.keys
+        authn = make(oidc=auth_of(one).oidc)
+        assert await admit(authn, one.mint())
+        await refused(authn, two.mint())
+        await refused(authn, two.mint(tenant_id="tenant:b"))
+
+
+async def test_a_reload_that_leaves_the_issuer_alone_keeps_its_keys(issuer):
+    async with Issuer().serve() as issuer:
+        first = Authn(auth_of(issuer), INDEX)
+        await admit(first, issuer.mint())
+        second = first.renewed(auth_of(issuer, audience="other", leeway_seconds=5))
+        await first.close(second)
+        assert await admit(second, issuer.mint(aud="other"))
+        assert issuer.jwks_fetches == 1
+        await second.close()
+
+
+async def test_a_reload_that_changes_where_keys_come_from_forgets_them(issuer):
+    async with Issuer().serve() as issuer:
+        first = Authn(auth_of(issuer), INDEX)
+        await admit(first, issuer.mint())
+        second = first.renewed(auth_of(issuer, jwks_uri=f"{issuer.url}/jwks"))
+        await first.close(second)
+        await admit(second, issuer.mint())
+        assert issuer.jwks_fetches == 2
+        await second.close()
+
+
+async def test_a_reload_that_switches_keys_off_counts_at_once(make, issuer):
+    first = make()
+    assert await first.authenticate(header(GOOD))
+    second = first.renewed(auth_of(issuer).model_copy(update={"api_key": ApiKey(enabled=False)}))
+    with pytest.raises(InvalidCredential):
+        await second.authenticate(header(GOOD))
+
+
+async def test_a_failure_says_what_the_credential_looked_like(make):
+    kinds = {}
+    for case, presented in BAD.items():
+        with pytest.raises(InvalidCredential) as caught:
+            await make().authenticate(presented)
+        kinds[case] = caught.value.kind
+    assert kinds["an unknown key"] == kinds["a revoked key"] == CredentialKind.API_KEY
+    assert kinds["three segments of nonsense"] == CredentialKind.JWT
+    assert kinds["opaque text"] == "unknown"
