@@ -53,12 +53,14 @@ class Engine:
         *,
         files: Sequence[Path] = (),
         environment: Mapping[str, str] = os.environ,
+        grace_seconds: float = GRACE_SECONDS,
     ) -> None:
         self.restarts = 0
         self._binary = binary
         self._config = config
         self._files = files
         self._directory = directory
+        self._grace = grace_seconds
         self._environment = {name: environment[name] for name in _INHERITED if name in environment}
         self._socket = directory / "opa.sock"
         self._private: Path | None = None
@@ -152,7 +154,7 @@ class Engine:
             status = await process.wait()
             self._last_words = self._last_words or f"it ended with status {status}"
         finally:
-            await _end(process)
+            await _end(process, self._grace)
             self._process = None
 
     async def _spawn(self) -> Process:
@@ -170,8 +172,8 @@ class Engine:
             self._config,
             *self._files,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,  # where OPA writes why it cannot start
+            stderr=asyncio.subprocess.STDOUT,
             env=self._environment,
             cwd=self._directory,
             # Ctrl-C at a terminal goes to the whole process group; OPA must outlive the calls that are being drained.
@@ -179,10 +181,10 @@ class Engine:
         )
 
     async def _relay(self, process: Process) -> None:
-        """Put what OPA says on stderr into the log, until it closes it."""
-        assert process.stderr is not None
+        """Put what OPA says into the log, until it closes its output."""
+        assert process.stdout is not None
         rest = b""
-        while data := await process.stderr.read(8_192):
+        while data := await process.stdout.read(8_192):
             *lines, rest = (rest + data).split(b"\n")
             rest = rest[:_MAX_LINE]
             for line in lines:
@@ -216,13 +218,13 @@ def _read_line(line: bytes) -> tuple[int, str]:
     return (logging.ERROR if said.level in ("error", "fatal", "panic") else logging.INFO), ascii(text)[1:-1]
 
 
-async def _end(process: Process) -> None:
+async def _end(process: Process, grace_seconds: float) -> None:
     if process.returncode is not None:
         return
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
     try:
-        await asyncio.wait_for(process.wait(), GRACE_SECONDS)
+        await asyncio.wait_for(process.wait(), grace_seconds)
     except TimeoutError:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
