@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from gateway.config import document as yaml_document
 from gateway.config.references import Context
 from gateway.config.validate import validated
-from gateway.config.values import Secret
 from gateway.config.warnings import warnings
 from gateway.errors import ConfigError, Mistake
 
@@ -83,10 +82,13 @@ def meaning_hash(config: Config) -> str:
 
 
 def _drop(meaning: dict[str, Any], path: tuple[str, ...]) -> None:
-    *parents, last = path
-    for step in parents:
-        meaning = meaning.get(step, {})
-    meaning.pop(last, None)
+    first, *rest = path
+    if not rest:
+        meaning.pop(first, None)
+    elif first in meaning:
+        _drop(meaning[first], tuple(rest))
+        if not meaning[first]:
+            del meaning[first]
 
 
 def _canonical(value: Any) -> str:
@@ -94,6 +96,4 @@ def _canonical(value: Any) -> str:
         return "{" + ",".join(f"{json.dumps(key)}:{_canonical(value[key])}" for key in sorted(value)) + "}"
     if isinstance(value, tuple | list):
         return "[" + ",".join(sorted({_canonical(one) for one in value})) + "]"
-    if isinstance(value, Secret):
-        return json.dumps(value.reference)
     return json.dumps(value if isinstance(value, bool | int | float | None) else str(value))

@@ -92,7 +92,7 @@ def _message(error: ErrorDetails, path: Path, document: Document) -> str:
         return _misread(document, path) or f"{error['input']!r} is not one of: {context.get('expected', '')}"
     if kind == "value_error":
         return str(context["error"])
-    return _misread(document, path) or error["msg"][:1].lower() + error["msg"][1:].replace("Input", "it")
+    return "it" + error["msg"][5:] if error["msg"].startswith("Input ") else error["msg"]
 
 
 def _unknown(path: Path) -> str:

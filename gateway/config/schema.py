@@ -50,6 +50,12 @@ def _role_or_none(value: Any) -> Any:
     return None if value == "none" else value
 
 
+def _some(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise ValueError("needs at least one; remove the key for the usual ones")
+    return value
+
+
 def _scope(value: str) -> str:
     kind, _, tenant = value.partition(":")
     if value != "global" and not (kind == "tenant" and TENANT_ID.fullmatch(tenant)):
@@ -115,11 +121,11 @@ class Oidc(Section):
     subject_claim: Annotated[Text, Field(min_length=1)] = "sub"
     groups_claim: Annotated[Text, Field(min_length=1)] = "groups"
     tenant_claim: Annotated[Text, Field(min_length=1)] = "tenant_id"
-    algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = (
+    algorithms: Annotated[tuple[Algorithm, ...], AfterValidator(_some)] = (
         "RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519",
     )  # fmt: skip
     leeway_seconds: Annotated[int, Field(strict=True, ge=0, le=120)] = 30
-    token_types: Annotated[tuple[Annotated[Text, Field(min_length=1)], ...], Field(min_length=1)] = ("at+jwt", "JWT")
+    token_types: Annotated[tuple[Annotated[Text, Field(min_length=1)], ...], AfterValidator(_some)] = ("at+jwt", "JWT")
     scopes: tuple[Annotated[str, Field(pattern=r"^[!#-\[\]-~]+$")], ...] = ()
     tenants: tuple[TenantId, ...] = ()
     allow_insecure_issuer: Flag = False

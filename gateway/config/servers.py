@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, InstanceOf, ValidationInfo, WithJsonSchema
+from pydantic import BeforeValidator, Field, InstanceOf, PlainSerializer, ValidationInfo, WithJsonSchema
 
 from gateway.config.references import Context, resolve
 from gateway.config.values import (
@@ -52,7 +52,12 @@ def _header_value(value: Any, info: ValidationInfo) -> Any:
     return resolve(value, context)
 
 
-HeaderValue = Annotated[InstanceOf[Secret] | str, BeforeValidator(_header_value), WithJsonSchema({"type": "string"})]
+HeaderValue = Annotated[
+    InstanceOf[Secret] | str,
+    BeforeValidator(_header_value),
+    PlainSerializer(lambda value: value.reference if isinstance(value, Secret) else value),
+    WithJsonSchema({"type": "string"}),
+]
 
 
 class ToolLists(Section):
