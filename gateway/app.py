@@ -215,7 +215,7 @@ async def _served(stack: AsyncExitStack, gateway: Gateway) -> None:
     stack.push_async_callback(runner.cleanup)
     site = web.TCPSite(runner, server.host, server.port, ssl_context=tls_context(gateway.live.value.config))
     await site.start()
-    gateway.address = site.name
+    gateway.address = address_of(site, runner)
     if listen := gateway.live.value.config.metrics.listen:
         private = Runner(application(onion, ops.private_routes()), drain_seconds=0)
         await private.setup()
@@ -230,3 +230,8 @@ def _config_overlay(config: Config, names: Callable[[str], Iterable[str]]) -> Ma
 
 async def _close_authn(live: Live[Door]) -> None:
     await live.value.authn.close()
+
+
+def address_of(site: web.TCPSite, runner: Runner) -> str:
+    """Return the URL that a site listens on, with the port that it was given where none was asked for."""
+    return site.name.rpartition(":")[0] + f":{runner.addresses[0][1]}"

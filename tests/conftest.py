@@ -1,0 +1,55 @@
+"""What many tests share: an issuer, a back end, and one gateway between them that nobody disturbs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.backend import FakeBackend, tool
+from tests.support.gateway import Portcullis, front_door
+from tests.support.issuer import ABSENT, Issuer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+TOOLS = ("charge", "refund", "legacy_charge", "beta_tool")
+
+
+@dataclass
+class World:
+    """A gateway with what stands around it."""
+
+    gateway: Portcullis
+    backend: FakeBackend
+    issuer: Issuer
+    admin_key: str
+
+    def token(self, tenant: str | None, **claims: object) -> str:
+        """Return an access token of a tenant."""
+        return self.issuer.mint(tenant_id=tenant or ABSENT, **claims)
+
+
+@pytest.fixture(scope="session")
+async def issuer() -> AsyncIterator[Issuer]:
+    """An issuer on loopback."""
+    async with Issuer().serve() as serving:
+        yield serving
+
+
+@pytest.fixture(scope="session")
+async def backend() -> AsyncIterator[FakeBackend]:
+    """The recipe's server, which keeps what it is sent."""
+    async with FakeBackend(definitions=[tool(name) for name in TOOLS]).serve() as serving:
+        yield serving
+
+
+@pytest.fixture(scope="session")
+async def world(
+    tmp_path_factory: pytest.TempPathFactory, issuer: Issuer, backend: FakeBackend
+) -> AsyncIterator[World]:
+    """The recipe, running; tests that withdraw a tool give it back."""
+    config = front_door(f"http://127.0.0.1:{backend.port}/mcp", issuer.url)
+    async with Portcullis(tmp_path_factory.mktemp("world"), config) as gateway:
+        yield World(gateway, backend, issuer, await gateway.key())
