@@ -55,8 +55,8 @@ class Installer:
     def install(self, *, force: bool = False) -> Installed:
         """Put the pinned OPA into the cache and return it; raises EngineMissing with every way that failed."""
         target = cached(self.environment)
-        if target.exists() and not force:
-            return Installed(inspect(target), "present")
+        if not force and _good(target):
+            return Installed(OpaBinary(target, PINNED), "present")
         target.parent.mkdir(parents=True, exist_ok=True)
         failures = []
         for how, get in (("go", self._build), ("release", self._download)):
@@ -143,7 +143,16 @@ def asset(system: str, machine: str) -> str:
     return f"opa_{system.lower()}_{architecture}{static}"
 
 
+def _good(path: Path) -> bool:
+    try:
+        return path.exists() and inspect(path).version == PINNED
+    except EngineMissing:
+        return False
+
+
 def _checked(made: Path) -> Path:
+    if not made.is_file():
+        raise EngineMissing("nothing came of it")
     made.chmod(0o755)
     version = inspect(made).version
     if version != PINNED:
