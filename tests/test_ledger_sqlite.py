@@ -1,0 +1,207 @@
+"""What is SQLite's own: the file, its migrations, and several processes on it."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.errors import Unavailable
+from gateway.ledger.connect import open_ledger
+from gateway.ledger.migrate import MIGRATIONS, migrate
+from gateway.ledger.sqlite import SqliteLedger
+from gateway.model import AuditEvent, ToolRef, Withdrawal
+from tests.support.wait import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EVENT = AuditEvent(id="0190", time=1, type="ToolWithdrawn", outcome="success")
+
+
+def opened(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None)
+
+
+async def made(path: Path) -> None:
+    await (await SqliteLedger.open(path)).close()
+
+
+async def test_the_file_and_what_sqlite_lays_beside_it_are_its_owner_s_alone(tmp_path: Path):
+    ledger = await SqliteLedger.open(tmp_path / "ledger.db")
+    await ledger.withdraw(Withdrawal(ToolRef("p", "t"), None, "user:a", 1), EVENT)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes == {"ledger.db": 0o600, "ledger.db-wal": 0o600, "ledger.db-shm": 0o600}
+    await ledger.close()
+
+
+async def test_every_commit_is_on_disk_before_it_is_answered(tmp_path: Path):
+    ledger = await SqliteLedger.open(tmp_path / "ledger.db")
+    settings = {
+        name: ledger._writer.execute(f"pragma {name}").fetchone()[0]
+        for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+    }
+    assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000}
+    await ledger.close()
+
+
+async def test_a_schema_newer_than_known_refuses_to_start_and_stays_untouched(tmp_path: Path):
+    path = tmp_path / "ledger.db"
+    await made(path)
+    with closing(opened(path)) as db:
+        db.execute("pragma user_version = 99")
+    with pytest.raises(Unavailable, match="schema version 99.*newer version"):
+        await SqliteLedger.open(path)
+    with closing(opened(path)) as db:
+        assert db.execute("pragma user_version").fetchone() == (99,)
+
+
+async def test_a_database_of_another_program_is_refused_and_stays_untouched(tmp_path: Path):
+    path = tmp_path / "other.db"
+    with closing(opened(path)) as db:
+        db.execute("create table meta (id integer)")
+    with pytest.raises(Unavailable, match="another program"):
+        await SqliteLedger.open(path)
+    with closing(opened(path)) as db:
+        assert db.execute("select name from sqlite_schema").fetchall() == [("meta",)]
+
+
+@pytest.mark.parametrize("content", [b"not a database, and long enough to be read as one" * 30])
+async def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path, content: bytes):
+    path = tmp_path / "ledger.db"
+    path.write_bytes(content)
+    with pytest.raises(Unavailable, match="cannot be opened"):
+        await SqliteLedger.open(path)
+    assert path.read_bytes() == content
+
+
+async def test_a_folder_that_is_not_there_is_said_with_its_path(tmp_path: Path):
+    with pytest.raises(Unavailable, match=f"{tmp_path}/absent/ledger.db cannot be opened"):
+        await open_ledger(f"sqlite:///{tmp_path}/absent/ledger.db")
+
+
+def test_migrations_are_numbered_without_gaps_from_one():
+    numbers = sorted(int(path.name[:4]) for path in MIGRATIONS.glob("*.sql"))
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def versions(folder: Path, *scripts: str) -> Path:
+    copy = folder / "migrations"
+    shutil.copytree(MIGRATIONS, copy, dirs_exist_ok=True)
+    for number, script in enumerate(scripts, start=len(list(MIGRATIONS.glob("*.sql"))) + 1):
+        (copy / f"{number:04}_more.sql").write_text(script)
+    return copy
+
+
+def test_an_older_ledger_is_brought_up_to_date_and_keeps_what_it_has(tmp_path: Path):
+    more = versions(
+        tmp_path, "-- a comment; with a semicolon\ncreate table later (a text);\ninsert into later values (';');"
+    )
+    with closing(opened(tmp_path / "ledger.db")) as db:
+        migrate(db)
+        before = db.execute("select epoch, revision from meta").fetchall()
+        migrate(db, more)
+        migrate(db, more)
+        assert db.execute("select a from later").fetchall() == [(";",)]
+        assert db.execute("select epoch, revision from meta").fetchall() == before
+
+
+def test_a_migration_that_fails_leaves_nothing_of_any(tmp_path: Path):
+    more = versions(tmp_path, "create table later (a text);", "create table later (a text);")
+    with closing(opened(tmp_path / "ledger.db")) as db:
+        migrate(db)
+        (version,) = db.execute("pragma user_version").fetchone()
+        with pytest.raises(sqlite3.OperationalError, match="already exists"):
+            migrate(db, more)
+        assert not db.in_transaction
+        assert db.execute("pragma user_version").fetchone() == (version,)
+        assert db.execute("select count(*) from sqlite_schema where name = 'later'").fetchone() == (0,)
+
+
+async def test_where_the_ledger_stands_can_be_asked_while_another_process_holds_it(tmp_path: Path):
+    ledger = await SqliteLedger.open(tmp_path / "ledger.db")
+    before = await ledger.meta()
+    with closing(opened(tmp_path / "ledger.db")) as db:
+        db.execute("begin immediate")
+        db.execute("update meta set revision = 50")
+        assert await ledger.meta() == before
+        db.execute("commit")
+    assert (await ledger.meta()).revision == 50
+    await ledger.close()
+
+
+async def test_a_full_disk_is_unavailable_and_nothing_is_half_written(tmp_path: Path):
+    ledger = await SqliteLedger.open(tmp_path / "ledger.db")
+    (pages,) = ledger._writer.execute("pragma page_count").fetchone()
+    ledger._writer.execute(f"pragma max_page_count = {pages}")
+    big = AuditEvent(id="0190", time=1, type="x" * 100_000, outcome="success")
+    before = await ledger.meta()
+    with pytest.raises(Unavailable, match="full"):
+        await ledger.withdraw(Withdrawal(ToolRef("p", "t"), None, "user:a", 1), big)
+    assert (await ledger.meta(), await ledger.withdrawals()) == (before, ())
+    ledger._writer.execute("pragma max_page_count = 100000")
+    assert await ledger.withdraw(Withdrawal(ToolRef("p", "t"), None, "user:a", 1), big) == before.revision + 1
+    await ledger.close()
+
+
+WRITE = """
+import asyncio, sys
+from gateway.ledger.connect import open_ledger
+from gateway.model import AuditEvent, ToolRef, Withdrawal
+async def main(url, who, count):
+    ledger = await open_ledger(url)
+    for number in range(int(count)):
+        event = AuditEvent(id="0190", time=number, type=who, outcome="success")
+        print(await ledger.withdraw(Withdrawal(ToolRef(who, f"t{number}"), None, who, number), event), flush=True)
+    await ledger.close()
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_two_processes_on_one_file_never_share_a_revision_nor_lose_one(tmp_path: Path):
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+
+    def write(who: str) -> list[int]:
+        command = [sys.executable, "-c", WRITE, url, who, "100"]
+        return list(map(int, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()))
+
+    with ThreadPoolExecutor(2) as pool:
+        revisions = [*pool.map(write, ("one", "two"))]
+    assert sorted(revisions[0] + revisions[1]) == list(range(2, 202))
+    ledger = await open_ledger(url)
+    assert len(await ledger.withdrawals()) == len(await ledger.audit(limit=1000)) == 200
+    await ledger.close()
+
+
+async def test_what_was_answered_survives_kill_9_and_each_withdrawal_has_its_event(tmp_path: Path):
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    with subprocess.Popen([sys.executable, "-c", WRITE, url, "killed", "100000"], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout
+        answered = [writer.stdout.readline() for _ in range(20)]
+        writer.send_signal(signal.SIGKILL)
+        answered += writer.stdout.readlines()
+    ledger = await open_ledger(url)
+    meta, withdrawn, events = await ledger.meta(), await ledger.withdrawals(), await ledger.audit(limit=100_000)
+    assert meta.revision >= int(answered[-1])
+    assert len(withdrawn) == len(events) == meta.revision - 1
+    await ledger.close()
+
+
+async def test_a_follower_sees_another_process_s_commit(tmp_path: Path):
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    ledger = await open_ledger(url)
+
+    async def moved() -> bool:
+        return (await ledger.meta()).revision == 4
+
+    with subprocess.Popen([sys.executable, "-c", WRITE, url, "other", "3"], stdout=subprocess.DEVNULL):
+        await until(moved)
+    await ledger.close()
