@@ -60,7 +60,7 @@ class Replicas:
     @contextmanager
     def polling(self, replica: str, bundle: str) -> Iterator[None]:
         """Mark a poll as held."""
-        presence = self._presence.setdefault(replica, Presence(self._clock()))
+        presence = self._presence[replica]
         presence.seen = self._clock()
         presence.polls[bundle] += 1
         try:
@@ -71,7 +71,7 @@ class Replicas:
 
     def reported(self, replica: str, status: Mapping[str, Any]) -> dict[str, str]:
         """Keep the error texts of a status post of OPA's, by bundle, and return those that are new."""
-        presence = self._presence.setdefault(replica, Presence(self._clock()))
+        presence = self._presence.get(replica) or Presence(self._clock())
         bundles = status.get("bundles")
         errors = _errors(bundles) if isinstance(bundles, dict) else {}
         fresh = {name: text for name, text in errors.items() if presence.errors.get(name) != text}

@@ -49,6 +49,7 @@ class Api:
     def application(self) -> web.Application:
         """Return the aiohttp application."""
         app = web.Application(client_max_size=BODY_LIMIT)
+        app.on_response_prepare.append(_anonymous)
         app.router.add_get("/bundles/{name}", self.bundle, allow_head=False)
         app.router.add_post("/status/{replica}", self.status)
         app.router.add_post("/changed", self.change)
@@ -143,6 +144,11 @@ class Api:
         digest = hashlib.sha256(_bearer(request).encode("utf-8", "surrogateescape")).digest()
         if not hmac.compare_digest(digest, self._control):
             raise _unauthorized()
+
+
+async def _anonymous(_request: web.Request, response: web.StreamResponse) -> None:
+    """Say nothing of what software and version this is."""
+    response.headers.popall("Server", None)
 
 
 def _bearer(request: web.Request) -> str:

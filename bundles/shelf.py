@@ -103,8 +103,8 @@ class Shelf:
             del self._acknowledged[replica]
 
     def _needed(self, revision: int) -> float:
-        """Return the sequence number that contains the revision's change here; 1, the first, if it made none."""
-        needed: float = max(1, self._forgotten.sequence or 0) if revision <= (self._forgotten.upto or -1) else 1
+        """Return the sequence number that contains the revision's change here; 0 if it made none."""
+        needed: float = (self._forgotten.sequence or 0) if revision <= (self._forgotten.upto or -1) else 0
         for claim in self._claims:
             if claim.after < revision and (claim.upto is None or revision <= claim.upto):
                 needed = max(needed, float("inf") if claim.sequence is None else claim.sequence)

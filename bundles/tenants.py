@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,9 +64,9 @@ class TenantsBuilder:
                 continue
             try:
                 built = await asyncio.to_thread(self._build, job)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 (a supervised loop: the other three bundles must go on)
                 # The claim stays open, so nobody is told that the change is applied.
-                LOG.exception("the tenants' bundle cannot be built; the last one stays")
+                LOG.error("the tenants' bundle cannot be built; the last one stays\n%s", traceback.format_exc())
                 self._problem("tenants", f"cannot be built: {error!r}")
             else:
                 self._problem("tenants", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,7 @@ class Follower:
         self._problems: dict[str, str] = {}
         self._hinted = asyncio.Event()
         self._looked = Signal()
+        self._begun = self._ended = 0
         self.tenants = TenantsBuilder(publisher, self._problem)
 
     def hint(self) -> None:
@@ -68,8 +70,12 @@ class Follower:
 
     async def look(self, patience: float) -> None:
         """Have the ledger looked at, and wait until that is done, `patience` seconds at most."""
+        wanted = self._begun + 1
+        deadline = asyncio.get_running_loop().time() + patience
         self.hint()
-        await self._looked.wait(asyncio.get_running_loop().time() + patience)
+        while self._ended < wanted:
+            if not await self._looked.wait(deadline):
+                return
 
     def health(self) -> dict[str, Any]:
         """Return `status` (starting, ok, degraded), the revision served, and what is wrong."""
@@ -102,21 +108,22 @@ class Follower:
         loop = asyncio.get_running_loop()
         while True:
             self._hinted.clear()
-            pause = POLL_SECONDS
+            self._begun += 1
+            published, pause = False, POLL_SECONDS
             try:
-                if await self._look():
-                    # Whatever is committed within this time goes into one publication.
-                    await asyncio.sleep(COALESCE_SECONDS)
+                published = await self._look()
             except Unavailable as error:
                 self._problem("ledger", f"cannot be read: {error}")
                 await self.close()
                 pause = RETRY_SECONDS
+            self._ended = self._begun
             self._looked.fire()
-            try:
+            if published:
+                # Whatever is committed within this time goes into one publication.
+                await asyncio.sleep(COALESCE_SECONDS)
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(loop.time() + pause):
                     await self._hinted.wait()
-            except TimeoutError:
-                continue
 
     async def _look(self) -> bool:
         """Publish what is new; say whether anything was."""
