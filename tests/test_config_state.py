@@ -7,7 +7,8 @@ import os
 import stat
 import subprocess
 import sys
-from concurrent.futures import ProcessPoolExecutor
+import threading
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,7 @@ from joserfc import jws
 from joserfc.jwk import ECKey
 
 from gateway.errors import ConfigError
-from gateway.state import StateDir, ensure_signing_key
+from gateway.state import StateDir, ensure_file, ensure_signing_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,6 +93,19 @@ def _made(path: str) -> tuple[str, bytes, bytes]:
     state = StateDir.open(path)
     private, public = state.signing_keys()
     return state.secret(state.control_token), private.read_bytes(), public.read_bytes()
+
+
+def test_of_several_that_each_made_a_secret_one_wins_and_all_return_the_same(tmp_path: Path):
+    everybody_has_made_one = threading.Barrier(8)
+
+    def make(number: int) -> bytes:
+        everybody_has_made_one.wait(timeout=10)
+        return b"%d" % number
+
+    with ThreadPoolExecutor(8) as threads:
+        made = list(threads.map(lambda number: ensure_file(tmp_path / "token", lambda: make(number)), range(8)))
+    assert len(set(made)) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["token"]
 
 
 def test_processes_that_start_at_once_agree_on_token_and_key(tmp_path: Path):

@@ -31,6 +31,10 @@ def opened(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, isolation_level=None)
 
 
+def modes(folder: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+
+
 async def made(path: Path) -> None:
     await (await SqliteLedger.open(path)).close()
 
@@ -38,8 +42,7 @@ async def made(path: Path) -> None:
 async def test_the_file_and_what_sqlite_lays_beside_it_are_its_owner_s_alone(tmp_path: Path):
     ledger = await SqliteLedger.open(tmp_path / "ledger.db")
     await ledger.withdraw(Withdrawal(ToolRef("p", "t"), None, "user:a", 1), EVENT)
-    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
-    assert modes == {"ledger.db": 0o600, "ledger.db-wal": 0o600, "ledger.db-shm": 0o600}
+    assert modes(tmp_path) == {"ledger.db": 0o600, "ledger.db-wal": 0o600, "ledger.db-shm": 0o600}
     await ledger.close()
 
 
@@ -58,7 +61,7 @@ async def test_a_schema_newer_than_known_refuses_to_start_and_stays_untouched(tm
     await made(path)
     with closing(opened(path)) as db:
         db.execute("pragma user_version = 99")
-    with pytest.raises(Unavailable, match="schema version 99.*newer version"):
+    with pytest.raises(Unavailable, match=r"schema version 99.*newer version"):
         await SqliteLedger.open(path)
     with closing(opened(path)) as db:
         assert db.execute("pragma user_version").fetchone() == (99,)
@@ -102,9 +105,8 @@ def versions(folder: Path, *scripts: str) -> Path:
 
 
 def test_an_older_ledger_is_brought_up_to_date_and_keeps_what_it_has(tmp_path: Path):
-    more = versions(
-        tmp_path, "-- a comment; with a semicolon\ncreate table later (a text);\ninsert into later values (';');"
-    )
+    script = "-- a comment; with a semicolon\ncreate table later (a text);\ninsert into later values (';');"
+    more = versions(tmp_path, script)
     with closing(opened(tmp_path / "ledger.db")) as db:
         migrate(db)
         before = db.execute("select epoch, revision from meta").fetchall()
@@ -166,12 +168,17 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
+def writing(url: str, who: str, count: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", WRITE, url, who, str(count)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
 async def test_two_processes_on_one_file_never_share_a_revision_nor_lose_one(tmp_path: Path):
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
 
     def write(who: str) -> list[int]:
-        command = [sys.executable, "-c", WRITE, url, who, "100"]
-        return list(map(int, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()))
+        with writing(url, who, 100) as writer:
+            return list(map(int, writer.communicate()[0].split()))
 
     with ThreadPoolExecutor(2) as pool:
         revisions = [*pool.map(write, ("one", "two"))]
@@ -183,7 +190,7 @@ async def test_two_processes_on_one_file_never_share_a_revision_nor_lose_one(tmp
 
 async def test_what_was_answered_survives_kill_9_and_each_withdrawal_has_its_event(tmp_path: Path):
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    with subprocess.Popen([sys.executable, "-c", WRITE, url, "killed", "100000"], stdout=subprocess.PIPE) as writer:
+    with writing(url, "killed", 100_000) as writer:
         assert writer.stdout
         answered = [writer.stdout.readline() for _ in range(20)]
         writer.send_signal(signal.SIGKILL)
@@ -202,6 +209,6 @@ async def test_a_follower_sees_another_process_s_commit(tmp_path: Path):
     async def moved() -> bool:
         return (await ledger.meta()).revision == 4
 
-    with subprocess.Popen([sys.executable, "-c", WRITE, url, "other", "3"], stdout=subprocess.DEVNULL):
+    with writing(url, "other", 3):
         await until(moved)
     await ledger.close()
