@@ -1,0 +1,40 @@
+"""Servers made with the official SDK, in every way it serves."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from gateway.mcp import results
+from gateway.mcp.eras import Era
+from gateway.model import ANONYMOUS, ToolRef
+from gateway.upstream.pool import Target, Upstreams
+from tests.support.sdk_server import sdk_server
+
+WAYS = [
+    {"modern": True, "json_response": True},
+    {"modern": True, "json_response": False},
+    {"modern": False, "json_response": True},
+    {"modern": False, "json_response": False},
+    {"modern": False, "json_response": False, "stateless": True},
+]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: " ".join(name for name, on in way.items() if on) or "legacy SSE")
+async def test_a_server_made_with_the_sdk_is_listed_and_called(way):
+    async with sdk_server(**way) as endpoint:
+        upstreams = Upstreams({"payments": Target("payments", endpoint)})
+        try:
+            tools = await upstreams.list_tools("payments")
+            assert [tool.name for tool in tools] == ["beta_tool", "charge", "legacy_charge", "refund"]
+            charge = ToolRef("payments", "charge")
+            for _ in range(3):
+                answer = await upstreams.call(charge, {"amount": 2**70}, {"traceparent": "x"}, principal=ANONYMOUS)
+                assert answer.member("content")[0]["text"].startswith(f"charged {2**70} EUR")
+            wrong = await upstreams.call(charge, {"amount": "much"}, {}, principal=ANONYMOUS)
+            assert wrong.is_error
+        finally:
+            await upstreams.close()
+    for era in Era:
+        assert json.loads(results.relayed(1, era, answer))["result"]["isError"] is False
