@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gateway.cli import audit, check, config, key, opa, replica, sync, up
+from gateway.cli import audit, check, config, explain, key, opa, replica, sync, tool, up
 from gateway.cli.common import Portcullis
 
 FAMILIES: tuple[click.Command, ...] = (
@@ -12,7 +12,9 @@ FAMILIES: tuple[click.Command, ...] = (
     up.serve,
     sync.sync,
     check.check,
+    explain.explain,
     key.key,
+    tool.tool,
     replica.replica,
     audit.audit,
     config.config,

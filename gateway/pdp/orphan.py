@@ -29,15 +29,22 @@ def leave(path: Path, trace: Trace) -> None:
     temporary.replace(path)
 
 
+def read_trace(path: Path) -> Trace | None:
+    """Return the trace, None where there is none that can be read."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Trace)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
 def sweep(path: Path) -> int | None:
     """Kill the OPA that the trace names if it still serves there and nobody supervises it; return its pid.
 
     A process is killed only if its command line has our address, in our private directory, as an argument: no other
     program has a reason to be started with that. Raises EngineMissing if its supervisor lives and still is its parent.
     """
-    try:
-        trace = msgspec.json.decode(path.read_bytes(), type=Trace)
-    except (OSError, msgspec.DecodeError):
+    trace = read_trace(path)
+    if trace is None:
         return None
     killed = trace.pid if _kill(trace) else None
     path.unlink(missing_ok=True)

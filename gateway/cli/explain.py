@@ -1,0 +1,114 @@
+"""`portcullis explain`: ask OPA the same question as the gateway would, and show layer by layer what it says."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from gateway.cli.common import config_option, json_option, plain, print_json, print_table, run, state_dir_option
+from gateway.cli.local import opa_url
+from gateway.config import load
+from gateway.model import ANONYMOUS, CredentialKind, Principal, Question, RequestInfo
+from gateway.pdp.client import OpaClient
+from gateway.pdp.high_water import HighWaterMark
+from gateway.pdp.pdp import Pdp
+from gateway.state import StateDir
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gateway.config import Config
+
+DEADLINE_SECONDS = 5.0
+# What each set is, in the order in which one becomes the next.
+SETS = {
+    "offered": "offered to the tenant after server-level lists",
+    "after_scope": "left by the member lists",
+    "withdrawn": "of these, withdrawn",
+    "hidden": "of these, hidden by custom policy",
+    "visible": "visible",
+}
+
+
+@click.command()
+@config_option
+@state_dir_option
+@click.option("--tenant", help="The tenant that asks.")
+@click.option("--principal", help="Who asks, as user:… or service:…; without it and without --tenant, anonymous.")
+@click.option("--group", "groups", multiple=True, help="A group of the principal; may be repeated.")
+@click.option("--tool", help="Explain a call of this tool instead of a list.")
+@json_option
+def explain(
+    config_path: Path,
+    state_dir: Path | None,
+    tenant: str | None,
+    principal: str | None,
+    groups: tuple[str, ...],
+    tool: str | None,
+    as_json: bool,
+) -> None:
+    """Say why a list is what it is, or why a call is refused; status 1 where nothing would be admitted."""
+    config = load(config_path).config
+    who = _principal(config, tenant, principal, groups)
+    found = run(_ask(config, StateDir.open(state_dir), _question(who, tool)))
+    if as_json:
+        print_json(found)
+    else:
+        _print(found, who, tool)
+    if not _admitted(found, tool):
+        raise click.exceptions.Exit(1)
+
+
+def _principal(config: Config, tenant: str | None, subject: str | None, groups: tuple[str, ...]) -> Principal:
+    if tenant is None and subject is None:
+        return ANONYMOUS
+    name = subject or "user:explain"
+    kind = CredentialKind.API_KEY if name.startswith("service:") else CredentialKind.JWT
+    issuer = config.auth.oidc.issuer if kind is CredentialKind.JWT else None
+    return Principal(subject=name, kind=kind, tenant=tenant, issuer=issuer, groups=groups)
+
+
+def _question(who: Principal, tool: str | None) -> Question:
+    request = RequestInfo(id="explain", ip="", time=int(time.time()))
+    if tool is None:
+        return Question("tools/list", who, request)
+    return Question("tools/call", who, request, name=tool, arguments={})
+
+
+async def _ask(config: Config, state: StateDir, question: Question) -> dict[str, Any]:
+    async with OpaClient(opa_url(config, state), deadline=DEADLINE_SECONDS) as client:
+        pdp = Pdp(
+            client,
+            epoch=lambda: "",
+            mark=HighWaterMark(state.high_water),
+            mode=config.tool_access.mode,
+            custom_policy=lambda: config.opa.custom_policies is not None,
+        )
+        return await pdp.explain(question)
+
+
+def _admitted(found: dict[str, Any], tool: str | None) -> bool:
+    if tool is None:
+        return bool(found["sets"]["visible"])
+    return all(layer["ok"] for layer in found["layers"].values())
+
+
+def _print(found: dict[str, Any], who: Principal, tool: str | None) -> None:
+    asked = f"a call of {tool}" if tool else "a list"
+    tenant = f" of {who.tenant}" if who.tenant else ", without a tenant"
+    click.echo(plain(f"{asked} by {who.subject}{tenant}"))
+    rows = [
+        (name, "ok" if layer["ok"] else "NO", _reasons(layer["reasons"])) for name, layer in found["layers"].items()
+    ]
+    print_table(("layer", "says", "because"), rows, empty="no layer answered")
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    for name, meaning in SETS.items():
+        ids = sorted(found["sets"].get(name, ()))
+        console.print(plain(f"{len(ids):4} {meaning}" + (f": {', '.join(ids)}" if ids else "")))
+
+
+def _reasons(reasons: list[dict[str, Any]]) -> str:
+    return ", ".join(sorted(str(reason.get("code")) for reason in reasons))

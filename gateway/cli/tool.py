@@ -1,0 +1,130 @@
+"""`portcullis tool`: take tools away and give them back, straight in the ledger, whether or not a gateway runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gateway.audit import event, now_ms
+from gateway.cli.common import (
+    config_option,
+    json_option,
+    ledger_of,
+    moment,
+    operator,
+    print_json,
+    print_table,
+    run,
+    state_dir_option,
+)
+from gateway.config import known_tenants
+from gateway.errors import NotFound
+from gateway.model import TOOL_NAME, ToolRef, Withdrawal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from gateway.config import Loaded
+    from gateway.model import AuditEvent
+
+
+@click.group()
+def tool() -> None:
+    """Tools at runtime: withdraw, restore, list."""
+
+
+def _target(command: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        json_option,
+        click.option("--tenant", help="One tenant; without it, everybody."),
+        state_dir_option,
+        config_option,
+        click.argument("name", metavar="TOOL"),
+        click.argument("server"),
+    ):
+        command = option(command)
+    return command
+
+
+@tool.command()
+@_target
+def withdraw(
+    server: str, name: str, config_path: Path, state_dir: Path | None, tenant: str | None, as_json: bool
+) -> None:
+    """Withdraw a tool; a running gateway enforces it within a tenth of a second."""
+    revision = run(_withdraw(ToolRef(server, name), tenant, config_path, state_dir))
+    _say("withdrawn", ToolRef(server, name), tenant, revision, as_json=as_json)
+
+
+@tool.command()
+@_target
+def restore(
+    server: str, name: str, config_path: Path, state_dir: Path | None, tenant: str | None, as_json: bool
+) -> None:
+    """Lift a withdrawal made at runtime; without --tenant every one of the tool. What config withdraws stays so."""
+    revision = run(_restore(ToolRef(server, name), tenant, config_path, state_dir))
+    _say("restored", ToolRef(server, name), tenant, revision, as_json=as_json)
+
+
+@tool.command("list")
+@config_option
+@state_dir_option
+@json_option
+def list_(config_path: Path, state_dir: Path | None, as_json: bool) -> None:
+    """List what is withdrawn at runtime."""
+    found = run(_withdrawals(config_path, state_dir))
+    if as_json:
+        print_json([_named(one.ref, one.tenant) | {"by": one.by, "at": one.at} for one in found])
+        return
+    rows = [(str(one.ref), one.tenant or "everybody", one.by, moment(one.at)) for one in found]
+    print_table(("tool", "withdrawn from", "by", "at"), rows, empty="nothing is withdrawn at runtime")
+
+
+async def _withdraw(ref: ToolRef, tenant: str | None, config_path: Path, state_dir: Path | None) -> int:
+    async with ledger_of(config_path, state_dir) as (ledger, loaded):
+        _require_known(loaded, ref, tenant)
+        withdrawal = Withdrawal(ref, tenant, operator()["principal"], now_ms())
+        return await ledger.withdraw(withdrawal, _event("ToolWithdrawn", ref, tenant))
+
+
+async def _restore(ref: ToolRef, tenant: str | None, config_path: Path, state_dir: Path | None) -> int:
+    async with ledger_of(config_path, state_dir) as (ledger, loaded):
+        _require_known(loaded, ref, tenant)
+        revision, _ = await ledger.restore(ref, tenant, _event("ToolRestored", ref, tenant))
+        return revision
+
+
+async def _withdrawals(config_path: Path, state_dir: Path | None) -> tuple[Withdrawal, ...]:
+    async with ledger_of(config_path, state_dir) as (ledger, _):
+        return await ledger.withdrawals()
+
+
+def _require_known(loaded: Loaded | None, ref: ToolRef, tenant: str | None) -> None:
+    """Raise NotFound for what the configuration does not have: a withdrawal with a typing error protects nobody."""
+    if not TOOL_NAME.fullmatch(ref.tool):
+        raise NotFound(f"{ref.tool!r} is not a tool's name")
+    if loaded is None:
+        return
+    servers, tenants = loaded.config.mcp_servers, known_tenants(loaded.config)
+    if ref.server not in servers:
+        raise NotFound(f"no server {ref.server!r}; there is {', '.join(sorted(servers)) or 'none'}")
+    if tenant is not None and tenant not in tenants:
+        raise NotFound(f"no tenant {tenant!r}; there is {', '.join(sorted(tenants)) or 'none'}")
+
+
+def _event(type_: str, ref: ToolRef, tenant: str | None) -> AuditEvent:
+    target = {"action": "mcp_servers:lifecycle", "server": ref.server, "name": ref.tool, "id": str(ref)}
+    return event(type_, "success", actor=operator(), target={**target, "tenant": tenant})
+
+
+def _named(ref: ToolRef, tenant: str | None) -> dict[str, Any]:
+    return {"mcp_server": ref.server, "tool": ref.tool, "tenant_id": tenant}
+
+
+def _say(word: str, ref: ToolRef, tenant: str | None, revision: int, *, as_json: bool) -> None:
+    if as_json:
+        print_json({word: True} | _named(ref, tenant) | {"revision": f"r{revision}"})
+    else:
+        click.echo(f"{ref} is {word} for {tenant or 'everybody'} as r{revision}")
