@@ -1,0 +1,228 @@
+"""What is known of the servers: kept while they are down, written when it changes, encoded under the right names."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+
+import pytest
+
+from gateway.errors import Unavailable, UpstreamFailed
+from gateway.inventory import FETCH_AGAIN_SECONDS, Inventory
+from gateway.mcp import results
+from gateway.mcp.eras import Era
+from gateway.mcp.tools import usable
+from gateway.model import Mode, View
+from gateway.upstream.pool import Target, Upstreams
+from tests.support.backend import FakeBackend, tool
+from tests.support.wait import until
+
+
+class Servers:
+    """Servers that offer what they are told to, and a ledger that keeps what it is given."""
+
+    def __init__(self, **offers):
+        self.offers = offers
+        self.down: set[str] = set()
+        self.hanging: dict[str, asyncio.Event] = {}
+        self.listed: list[str] = []
+        self.kept = []
+        self.ledger_down = False
+        self.now = 1_790_000_000.0
+
+    async def list_tools(self, server):
+        self.listed.append(server)
+        if server in self.hanging:
+            await self.hanging[server].wait()
+        if server in self.down:
+            raise UpstreamFailed(server, "cannot be reached")
+        definitions = [one if isinstance(one, bytes) else json.dumps(tool(one)).encode() for one in self.offers[server]]
+        return usable(definitions)[0]
+
+    async def keep(self, inventory):
+        if self.ledger_down:
+            raise Unavailable("the disk is full")
+        self.kept.append(inventory)
+
+    def inventory(self, mode=Mode.FRONT_DOOR):
+        return Inventory(self.offers, mode, list_tools=self.list_tools, keep=self.keep, clock=lambda: self.now)
+
+
+def names(fragments):
+    return [json.loads(one.modern)["name"] for one in fragments]
+
+
+IDS = ("crm/charge", "payments/charge", "payments/refund")
+
+
+@pytest.fixture
+def servers():
+    return Servers(payments=["refund", "charge"], crm=["charge"])
+
+
+@pytest.mark.parametrize(
+    ("mode", "view", "expected"),
+    [
+        (Mode.FRONT_DOOR, View.FLAT, ["charge", "charge", "refund"]),
+        (Mode.FRONT_DOOR, View.SERVER, ["charge", "charge", "refund"]),
+        (Mode.EGRESS, View.FLAT, ["crm__charge", "payments__charge", "payments__refund"]),
+        (Mode.EGRESS, View.SERVER, ["charge", "charge", "refund"]),
+    ],
+)
+async def test_tools_are_listed_under_the_names_of_the_mode_and_the_view(servers, mode, view, expected):
+    inventory = servers.inventory(mode)
+    await inventory.refresh_all()
+    assert names(await inventory.fragments(IDS, view)) == expected
+
+
+async def test_definitions_come_in_the_order_asked_for(servers):
+    inventory = servers.inventory()
+    await inventory.refresh_all()
+    fragments = await inventory.fragments(["payments/refund", "payments/charge"], View.FLAT)
+    assert names(fragments) == ["refund", "charge"]
+    listed = json.loads(results.tool_list(1, Era.LEGACY, fragments))["result"]["tools"]
+    assert [one["description"] for one in listed] == ["does refund", "does charge"]
+
+
+async def test_what_is_kept_names_the_tools_and_changes_with_their_definitions(servers):
+    inventory = servers.inventory()
+    await inventory.refresh_all()
+    kept = {one.server: one for one in servers.kept}
+    assert kept["payments"].tools == ("charge", "refund")
+    assert kept["payments"].updated_at == 1_790_000_000_000
+    await inventory.refresh("payments")
+    assert len(servers.kept) == 2
+    servers.offers["payments"] = ["charge", json.dumps(tool("refund", title="new")).encode()]
+    await inventory.refresh("payments")
+    assert servers.kept[2].tools == ("charge", "refund")
+    assert servers.kept[2].digest != kept["payments"].digest
+    assert b'"title":"new"' in (await inventory.fragments(["payments/refund"], View.FLAT))[0].modern.replace(
+        b": ", b":"
+    )
+
+
+async def test_the_digest_does_not_depend_on_the_order_in_which_a_server_lists(servers):
+    inventory = servers.inventory()
+    await inventory.refresh("payments")
+    servers.offers["payments"].reverse()
+    await inventory.refresh("payments")
+    assert len(servers.kept) == 1
+
+
+async def test_what_a_server_offered_last_stays_while_it_is_down(servers):
+    inventory = servers.inventory()
+    await inventory.refresh_all()
+    servers.down.add("payments")
+    await inventory.refresh_all()
+    assert names(await inventory.fragments(IDS, View.FLAT)) == ["charge", "charge", "refund"]
+    assert inventory.listings["payments"].failure == "cannot be reached"
+    assert (inventory.listings["payments"].tools, inventory.listings["crm"].failure) == (2, None)
+    servers.down.clear()
+    servers.offers["payments"] = ["charge"]
+    await inventory.refresh_all()
+    assert inventory.listings["payments"].failure is None
+    assert names(await inventory.fragments(IDS, View.FLAT)) == ["charge", "charge"]
+
+
+async def test_it_is_settled_once_every_server_was_listed_or_given_up_on(servers):
+    inventory = servers.inventory()
+    servers.down.add("crm")
+    assert not inventory.settled
+    await inventory.refresh("payments")
+    assert not inventory.settled
+    await inventory.refresh("crm")
+    assert inventory.settled
+
+
+async def test_an_unknown_definition_is_fetched_before_answering(servers):
+    inventory = servers.inventory()
+    assert names(await inventory.fragments(IDS, View.FLAT)) == ["charge", "charge", "refund"]
+    servers.offers["payments"] = ["charge", "refund", "beta"]
+    servers.now += FETCH_AGAIN_SECONDS + 1
+    assert names(await inventory.fragments(["payments/beta"], View.FLAT)) == ["beta"]
+    assert servers.listed.count("crm") == 1
+    assert inventory.left_out == 0
+
+
+async def test_what_nobody_defines_is_left_out_and_counted_and_not_asked_for_again_at_once(servers):
+    inventory = servers.inventory()
+    for _ in range(3):
+        assert names(await inventory.fragments(["payments/charge", "payments/gone", "other/x"], View.FLAT)) == [
+            "charge"
+        ]
+    assert servers.listed == ["payments"]
+    assert inventory.left_out == 6
+
+
+async def test_many_lists_at_once_fetch_once(servers):
+    inventory = servers.inventory()
+    servers.hanging["payments"] = asyncio.Event()
+    lists = [asyncio.create_task(inventory.fragments(["payments/charge"], View.FLAT)) for _ in range(10)]
+    await until(lambda: servers.listed)
+    servers.hanging["payments"].set()
+    assert [names(one) for one in await asyncio.gather(*lists)] == [["charge"]] * 10
+    assert servers.listed == ["payments"]
+
+
+async def test_a_ledger_that_is_down_takes_the_inventory_at_the_next_listing(servers):
+    inventory = servers.inventory()
+    servers.ledger_down = True
+    await inventory.refresh_all()
+    assert names(await inventory.fragments(IDS, View.FLAT)) == ["charge", "charge", "refund"]
+    servers.ledger_down = False
+    await inventory.refresh_all()
+    assert {one.server for one in servers.kept} == {"payments", "crm"}
+
+
+async def test_each_tick_lists_every_server_and_waits_for_none(servers):
+    inventory, ticks = servers.inventory(), asyncio.Queue()
+    servers.hanging["payments"] = asyncio.Event()
+    loop = asyncio.create_task(inventory.run(ticks.get))
+    for expected in (1, 2, 3):
+        ticks.put_nowait(None)
+        await until(lambda expected=expected: servers.listed.count("crm") == expected)
+        await until(lambda: inventory.listings.get("crm"))
+    assert servers.listed.count("payments") == 1
+    loop.cancel()
+    await asyncio.wait([loop])
+    await inventory.close()
+
+
+async def test_a_reload_keeps_what_is_known_of_the_servers_that_stay(servers):
+    inventory = servers.inventory()
+    await inventory.refresh_all()
+    servers.offers["new"] = ["hello"]
+    inventory.replace(["payments", "new"], Mode.EGRESS)
+    assert not inventory.settled
+    await inventory.refresh("new")
+    assert inventory.settled
+    assert inventory.listings.keys() == {"payments", "new"}
+    assert names(await inventory.fragments([*IDS, "new/hello"], View.FLAT)) == [
+        "payments__charge",
+        "payments__refund",
+        "new__hello",
+    ]
+    assert servers.listed.count("payments") == 1
+
+
+@asynccontextmanager
+async def real(backend):
+    async with backend.serve():
+        upstreams = Upstreams({"payments": Target("payments", backend.url)})
+        servers = Servers()
+        try:
+            yield Inventory(["payments"], Mode.EGRESS, list_tools=upstreams.list_tools, keep=servers.keep)
+        finally:
+            await upstreams.close()
+
+
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+async def test_a_definition_reaches_the_list_with_every_byte_of_its_values(era):
+    schema = f'{{"type":"object", "properties": {{"x": {{"maximum": {2**70}, "multipleOf": 1.10}}}}}}'
+    definition = f'{{"name":"charge","inputSchema":{schema},"description":"\u2028 \\u2028","Name":"x","vendor":[1e2]}}'
+    async with real(FakeBackend(era=era, definitions=[definition.encode()])) as inventory:
+        fragments = await inventory.fragments(["payments/charge"], View.FLAT)
+    for text in (results.tool_list(1, Era.MODERN, fragments), results.tool_list(1, Era.LEGACY, fragments)):
+        for value in (schema, '"\u2028 \\u2028"', '"Name":"x"', '"vendor":[1e2]', '"name":"payments__charge"'):
+            assert value.encode() in text
