@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.pdp.http1 import MAX_HEAD, Answer, Malformed
+from gateway.pdp.http1 import MAX_HEAD, Answer, Head, Malformed
 from tests.support.fake_opa import chunked, http
 
 LIMIT = 10_000
@@ -31,13 +31,13 @@ cuts = st.lists(st.integers(min_value=0, max_value=20_000), max_size=30)
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=12), cuts)
 def test_a_chunked_answer_reads_the_same_in_any_split(chunks: list[bytes], cuts: list[int]):
     answer = feed_in_pieces(chunked(*chunks), cuts)
-    assert (answer.status, answer.body, answer.keep_alive) == (200, b"".join(chunks), True)
+    assert (answer.head, answer.body) == (Head(200, keep_alive=True, length=None), b"".join(chunks))
 
 
 @given(st.binary(max_size=2_000), cuts)
 def test_an_answer_with_a_length_reads_the_same_in_any_split(body: bytes, cuts: list[int]):
     answer = feed_in_pieces(http(body, "500 Internal Server Error"), cuts)
-    assert (answer.status, answer.body, answer.keep_alive) == (500, body, True)
+    assert (answer.head, answer.body) == (Head(500, keep_alive=True, length=len(body)), body)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=100), max_size=5), st.data())
@@ -79,7 +79,7 @@ def test_a_chunk_extension_is_ignored():
 def test_an_answer_says_that_its_connection_ends(head: bytes):
     answer = Answer(LIMIT)
     assert answer.feed(head + b"Content-Length: 2\r\n\r\n{}")
-    assert not answer.keep_alive
+    assert answer.head == Head(200, keep_alive=False, length=2)
 
 
 OK = b"HTTP/1.1 200 OK\r\n"

@@ -96,9 +96,9 @@ class Connection(asyncio.Protocol):
             return
         if complete:
             self._turn = self._answer = None
-            self.idle = answer.keep_alive
+            self.idle = answer.head is not None and answer.head.keep_alive
             turn.set_result(answer)
-            if not answer.keep_alive:
+            if not self.idle:
                 self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
