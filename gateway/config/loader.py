@@ -41,7 +41,7 @@ class Loaded:
 
     def with_server(self, host: str | None = None, port: int | None = None) -> Loaded:
         """Return the same with the listener's host or port replaced, as `--host` and `--port` do."""
-        overrides = host or self.overrides[0], self.overrides[1] if port is None else port
+        overrides = (host or self.overrides[0], self.overrides[1] if port is None else port)
         changes: dict[str, Any] = dict(zip(("host", "port"), overrides, strict=True))
         server = self.config.server.model_copy(update={key: one for key, one in changes.items() if one is not None})
         config = self.config.model_copy(update={"server": server})

@@ -44,7 +44,7 @@ def nearest(path: Path) -> Path | None:
     """Return the path of the known key that `path`, whose last step is unknown, most resembles; near ones first."""
     here = path[:-1]
     best, found = 0.75, None
-    for known in (*((*here, key) for key in known_keys(here)), *_all_keys(Config, ())):
+    for known in (*((*here, key) for key in known_keys(here)), *all_keys()):
         likeness = difflib.SequenceMatcher(None, str(path[-1]), str(known[-1])).ratio()
         likeness += 0.15 * (known[:-1] == here)
         if likeness > best:
@@ -106,14 +106,14 @@ def _unknown(path: Path) -> str:
     return f"unknown key; {'it belongs in' if near[-1] == path[-1] else 'did you mean'} {dotted(near)}"
 
 
-def _all_keys(section: Any, path: Path) -> Iterator[Path]:
-    """Yield every key of the schema; an entry of a map is `<id>`, one of a list `<number>`."""
+def all_keys(section: Any = Config, path: Path = ()) -> Iterator[Path]:
+    """Yield the path of every key of the schema; an entry of a map is `<id>`, one of a list `<number>`."""
     if get_origin(section) in (dict, tuple):
-        yield from _all_keys(_below(section, 0), (*path, "<id>" if get_origin(section) is dict else "<number>"))
+        yield from all_keys(_below(section, 0), (*path, "<id>" if get_origin(section) is dict else "<number>"))
     elif _is_section(section):
         for name, found in section.model_fields.items():
             yield (*path, name)
-            yield from _all_keys(_bare(found.annotation), (*path, name))
+            yield from all_keys(_bare(found.annotation), (*path, name))
 
 
 def _wrong_type(wanted: str, value: Any, document: Document, path: Path) -> str:
