@@ -94,7 +94,7 @@ async def answering(folder: Path, real: bool) -> AsyncIterator[str]:
 
 
 async def reachable(url: str) -> None:
-    async with OpaClient(url) as client:
+    async with OpaClient(url, deadline=5) as client:
         while True:
             try:
                 await client.query(PATH, b'{"input":{}}', lane="")
@@ -124,7 +124,7 @@ async def run(questions: int, real: bool) -> None:
     body = encode(CALL, Mode.FRONT_DOOR, arguments=False, max_arguments_bytes=0)
     with tempfile.TemporaryDirectory(prefix="opa-") as name:
         folder = Path(name)
-        async with answering(folder, real) as url, OpaClient(url) as client:
+        async with answering(folder, real) as url, OpaClient(url, deadline=5) as client:
             mark = HighWaterMark(folder / "mark.json")
             pdp = Pdp(client, epoch=lambda: EPOCH, mark=mark, mode=Mode.FRONT_DOOR, custom_policy=lambda: False)
             print(f"{'real OPA' if real else 'stub'}, unix socket, uvloop, {len(body)} bytes a question")
