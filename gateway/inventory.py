@@ -111,7 +111,9 @@ class Inventory:
 
     async def refresh(self, server: str) -> None:
         """List a server now, together with whoever else asked for that; a failure is noted in `listings`."""
-        await self._refreshing[server]()
+        # A reload may have taken it away between two ticks.
+        if server in self._refreshing:
+            await self._refreshing[server]()
 
     async def refresh_all(self) -> None:
         """List every server now, all at the same time."""

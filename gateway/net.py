@@ -77,7 +77,12 @@ class GuardedResolver(AbstractResolver):
 
 
 def guarded_connector(
-    addresses: Addresses, *, resolver: AbstractResolver | None = None, limit: int = 100, limit_per_host: int = 0
+    addresses: Addresses,
+    *,
+    resolver: AbstractResolver | None = None,
+    limit: int = 100,
+    limit_per_host: int = 0,
+    keepalive_seconds: float = 15,
 ) -> aiohttp.TCPConnector:
     """Return a connector that opens sockets to admitted addresses only; needs a running loop."""
 
@@ -92,6 +97,7 @@ def guarded_connector(
         socket_factory=open_socket,
         limit=limit,
         limit_per_host=limit_per_host,
+        keepalive_timeout=keepalive_seconds,
     )
 
 
@@ -111,12 +117,19 @@ def guarded_session(
     timeout: aiohttp.ClientTimeout | None = None,
     limit: int = 100,
     limit_per_host: int = 0,
+    keepalive_seconds: float = 15,
 ) -> aiohttp.ClientSession:
     """Return a session that connects to admitted addresses only, follows no redirect, keeps no cookie, reads no
     proxy or netrc settings, and neither asks for nor undoes compression; needs a running loop.
     """
     return aiohttp.ClientSession(
-        connector=guarded_connector(addresses, resolver=resolver, limit=limit, limit_per_host=limit_per_host),
+        connector=guarded_connector(
+            addresses,
+            resolver=resolver,
+            limit=limit,
+            limit_per_host=limit_per_host,
+            keepalive_seconds=keepalive_seconds,
+        ),
         headers={"Accept-Encoding": "identity", "User-Agent": "portcullis"},
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,

@@ -18,14 +18,15 @@ class Errands:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def run(self, errand: Coroutine[Any, Any, object]) -> None:
-        """Start one, or drop it where too many are under way: they are courtesies, and a flood of them is a load."""
+    def run(self, errand: Coroutine[Any, Any, object]) -> bool:
+        """Start one; False where too many are under way: they are courtesies, and a flood of them is a load."""
         if len(self._tasks) >= MAX_UNDER_WAY:
             errand.close()
-            return
+            return False
         task = asyncio.create_task(_bounded(errand))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return True
 
     async def close(self) -> None:
         """Wait for those under way, none longer than its bound."""

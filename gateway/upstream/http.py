@@ -115,7 +115,8 @@ class Endpoint:
                 answer = self._heard(data, id_, headers)
                 if answer is not None:
                     # The end of the stream is a packet away, and reading it lets the connection be used again.
-                    self._errands.run(_drain(response))
+                    if not self._errands.run(_drain(response)):
+                        response.close()
                     return answer
         raise Unusable("broke off before it answered")
 

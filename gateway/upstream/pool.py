@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "Target", "Tool", "Upstreams", "connect"]
 
+# Less than the five seconds after which common servers hang up: a call that meets a closing connection is lost.
+_KEEPALIVE_SECONDS = 4.0
 # How long a server that was taken out of the configuration may go on with what it has begun.
 _PATIENCE_SECONDS = 30.0
 
@@ -30,7 +32,8 @@ _PATIENCE_SECONDS = 30.0
 def connect(target: Target) -> aiohttp.ClientSession:
     """Return a session for one server: its own pool, and no address outside its allowed networks."""
     # No limit here: places are counted in the server, where one too many is refused and not queued.
-    return guarded_session(Addresses.of_server(target.allowed_networks), limit=0)
+    addresses = Addresses.of_server(target.allowed_networks)
+    return guarded_session(addresses, limit=0, keepalive_seconds=_KEEPALIVE_SECONDS)
 
 
 class Upstreams:

@@ -70,7 +70,6 @@ class UpstreamServer:
                 reply = await self._attempt(tool, arguments, meta, principal)
                 if _error_code(reply) == UNSUPPORTED_VERSION:
                     # The server has changed its era, and refused the call for that alone.
-                    self._forget()
                     reply = await self._attempt(tool, arguments, meta, principal)
                 answer = require_answer(self._name, reply)
         self._require_complete(answer)
@@ -95,10 +94,12 @@ class UpstreamServer:
     ) -> Reply:
         era = self._era or await self._probing()
         if isinstance(era, Modern):
-            return await self._call_modern(era, tool, arguments, meta)
-        if era.session is None:
-            return await self._call_legacy(era, tool, arguments, meta)
-        return await self._call_in_session(principal, tool, arguments, meta)
+            reply = await self._call_modern(era, tool, arguments, meta)
+        elif era.session is None:
+            reply = await self._call_legacy(era, tool, arguments, meta)
+        else:
+            reply = await self._call_in_session(principal, tool, arguments, meta)
+        return self._noted(reply)
 
     async def _call_modern(
         self, era: Modern, tool: str, arguments: Mapping[str, Any] | None, meta: Mapping[str, Any]
@@ -174,12 +175,13 @@ class UpstreamServer:
         era = self._era or await self._probing()
         if isinstance(era, Modern):
             params["_meta"] = outgoing.modern_meta(era.version, {})
-            return require_result(self._name, await self._ask_modern(era, "tools/list", params))
+            reply = await self._ask_modern(era, "tools/list", params)
+            return require_result(self._name, self._noted(reply))
         reply = await self._ask_legacy(era, "tools/list", params)
         if reply.status == _GONE and era.session is not None:
             era = self._era = await handshake(self._name, self._endpoint, self._ids)
             reply = await self._ask_legacy(era, "tools/list", params)
-        return require_result(self._name, reply)
+        return require_result(self._name, self._noted(reply))
 
     async def _probe(self) -> Modern | Legacy:
         async with asyncio.timeout(self.target.timeout_seconds):
@@ -219,23 +221,22 @@ class UpstreamServer:
 
     @contextmanager
     def _deadline(self) -> Iterator[None]:
-        """Name the server in what went wrong, and look at its era anew where that might be why."""
+        """Name the server in what went wrong."""
         try:
             yield
         except TimeoutError as error:
             why = f"gave no answer within {self.target.timeout_seconds:g} s"
             raise UpstreamFailed(self._name, why) from error
         except Unusable as error:
-            self._forget()
             raise UpstreamFailed(self._name, str(error)) from error
-        except UpstreamFailed:
-            self._forget()
-            raise
 
-    def _forget(self) -> None:
-        if isinstance(self._era, Legacy):
-            self._leave(self._era)
-        self._era = None
+    def _noted(self, reply: Reply) -> Reply:
+        """Forget the era where the server does not understand it any more; the next request asks anew."""
+        if (reply.answer is None and 400 <= reply.status < 500) or _error_code(reply) == UNSUPPORTED_VERSION:
+            if isinstance(self._era, Legacy):
+                self._leave(self._era)
+            self._era = None
+        return reply
 
 
 def _error_code(reply: Reply) -> int | None:
