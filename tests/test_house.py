@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 # Lowest first. A module imports from the floors under its own, never from its own floor or from above.
 FLOORS = (
     "model",
-    "errors keys",
+    "errors keys single_flight",
     "addresses globs",
     "net state config mcp",
     "authn pdp inventory quotas upstream ledger audit metrics replication logs",
