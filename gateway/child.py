@@ -41,11 +41,16 @@ class Command:
 
 @dataclass(slots=True)
 class Child:
-    """Runs a command for as long as it is entered. `say` gets each line on its stderr, `started` each new pid."""
+    """Runs a command for as long as it is entered.
+
+    `say` gets each line of its output, `starting` is told before each start, `started` each new pid.
+    """
 
     command: Command
     say: Callable[[bytes], None]
+    starting: Callable[[], None] = lambda: None
     started: Callable[[int], None] = lambda _: None
+    grace_seconds: float = GRACE_SECONDS
     restarts: int = 0
     last_words: str = ""
     _process: Process | None = None
@@ -92,20 +97,20 @@ class Child:
 
     async def _run(self) -> None:
         """Run it once, until it ends or this task is cancelled."""
-        self.last_words = ""
         try:
+            self.starting()
             process = await self._spawn()
         except OSError as error:
             self.last_words = str(error)
             return
-        self._process = process
+        self._process, self.last_words = process, ""
         try:
             self.started(process.pid)
             await self._relay(process)
             status = await process.wait()
             self.last_words = self.last_words or f"it ended with status {status}"
         finally:
-            await _end(process)
+            await _end(process, self.grace_seconds)
             self._process = None
 
     async def _spawn(self) -> Process:
@@ -116,8 +121,8 @@ class Child:
             str(os.getpid()),
             *self.command.arguments,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,  # where OPA writes why it cannot start
+            stderr=asyncio.subprocess.STDOUT,
             env=dict(self.command.environment),
             cwd=self.command.directory,
             pass_fds=self.command.fds,
@@ -126,10 +131,10 @@ class Child:
         )
 
     async def _relay(self, process: Process) -> None:
-        """Hand on what it says on stderr, line by line, until it closes it."""
-        assert process.stderr is not None
+        """Hand on what it says, line by line, until it closes its output."""
+        assert process.stdout is not None
         rest = b""
-        while data := await process.stderr.read(8_192):
+        while data := await process.stdout.read(8_192):
             *lines, rest = (rest + data).split(b"\n")
             rest = rest[:MAX_LINE]
             for line in lines:
@@ -137,13 +142,13 @@ class Child:
         self.say(rest)
 
 
-async def _end(process: Process) -> None:
+async def _end(process: Process, grace_seconds: float) -> None:
     if process.returncode is not None:
         return
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
     try:
-        await asyncio.wait_for(process.wait(), GRACE_SECONDS)
+        await asyncio.wait_for(process.wait(), grace_seconds)
     except TimeoutError:
         with contextlib.suppress(ProcessLookupError):
             process.kill()

@@ -1,6 +1,6 @@
 """Run a command that the kernel kills when the process that started it ends, however it ends.
 
-Started as a script by `engine.py`: `python leash.py <parent pid> <command> [argument…]`. Doing this after a fork inside
+Started as a script by `child.py`: `python leash.py <parent pid> <command> [argument…]`. Doing this after a fork inside
 the gateway would run Python in a process with the locks of threads that no longer exist.
 """
 
@@ -21,7 +21,10 @@ def main(parent: int, command: list[str]) -> None:
         # The parent may have ended before the line above; its signal would never come.
         if os.getppid() != parent:
             sys.exit(1)
-    os.execv(command[0], command)  # noqa: S606
+    try:
+        os.execv(command[0], command)  # noqa: S606
+    except OSError as error:
+        sys.exit(f"{command[0]} cannot be run: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from gateway.errors import ConfigError, DecisionUnavailable, Mistake
 if TYPE_CHECKING:
     from gateway.model import LedgerMeta
 
-log = logging.getLogger(__name__)
+LOG = logging.getLogger("portcullis.pdp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class HighWaterMark:
                 await asyncio.to_thread(_write, self._path, mark)
                 self._kept = mark
         except OSError as error:
-            log.error("the high-water mark cannot be written to %s: %s", self._path, error.strerror)
+            LOG.error("the high-water mark cannot be written to %s: %s", self._path, error.strerror)
         finally:
             self._writing = None
 
