@@ -5,13 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 import shlex
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from rich.console import Console
 
@@ -26,6 +27,8 @@ SHOWN_HEADERS = (
 )
 JSON_TYPE = {"Content-Type": "application/json"}
 LONGEST_BODY = 600
+PATIENCE_SECONDS = 1
+POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,32 +91,52 @@ class Player:
 
     def ask(self, method: str, path: str, headers: Mapping[str, str], body: str | None = None) -> Answer:
         """Send a request as curl would, show it and its answer, and return the answer."""
-        connection = http.client.HTTPConnection("localhost", self.port, timeout=30)
-        try:
-            connection.request(method, path, body.encode() if body is not None else None, dict(headers))
-            response = connection.getresponse()
-            version = "HTTP/1.1" if response.version == 11 else "HTTP/1.0"
-            line = f"{version} {response.status} {response.reason}"
-            answer = Answer(line, dict(response.getheaders()), response.read().decode())
-        finally:
-            connection.close()
+        answer = self._exchange(method, path, headers, body)
         request = self._curl(method, path, headers, body)
         shown = [f"{name}: {answer.headers[name]}" for name in SHOWN_HEADERS if name in answer.headers]
-        exchange = {"request": request, "status": line, "headers": shown, "body": answer.json or answer.body}
+        exchange = {
+            "request": request,
+            "status": answer.status_line,
+            "headers": shown,
+            "body": answer.json or answer.body,
+        }
         self.record[-1]["exchanges"].append(exchange)
-        self._show(request, [line, *shown], answer.body)
+        self._show(request, [answer.status_line, *shown], answer.body)
         return answer
 
     def promise(self, what: str, kept: bool) -> None:
         """Note whether the answer is as promised."""
         self.record[-1]["promises"].append({"promise": what, "kept": kept})
         mark, style = ("✓", "green") if kept else ("✗", "bold red")
-        self.console.print(Text(f"   {mark} {what}", style=style))
+        self.console.print(Text(f"   {mark} {what}", style=style), soft_wrap=True)
 
-    def rpc(self, method: str, params: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
-        """Post one JSON-RPC request to /mcp, with no other header than these and the content type."""
+    def rpc(
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        headers: Mapping[str, str],
+        until: Callable[[Answer], bool] | None = None,
+    ) -> Answer:
+        """Post one JSON-RPC request to /mcp, with no other header than these and the content type.
+
+        It is sent again for up to a second where the answer may take so long to become what is waited for.
+        """
         body = json.dumps({"jsonrpc": "2.0", "method": method, "params": params, "id": 1})
-        return self.ask("POST", "/mcp", JSON_TYPE | dict(headers), body)
+        headers = JSON_TYPE | dict(headers)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while until and not until(self._exchange("POST", "/mcp", headers, body)) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        return self.ask("POST", "/mcp", headers, body)
+
+    def _exchange(self, method: str, path: str, headers: Mapping[str, str], body: str | None) -> Answer:
+        connection = http.client.HTTPConnection("localhost", self.port, timeout=30)
+        try:
+            connection.request(method, path, body.encode() if body is not None else None, dict(headers))
+            response = connection.getresponse()
+            line = f"HTTP/{response.version // 10}.{response.version % 10} {response.status} {response.reason}"
+            return Answer(line, dict(response.getheaders()), response.read().decode())
+        finally:
+            connection.close()
 
     def _curl(self, method: str, path: str, headers: Mapping[str, str], body: str | None) -> str:
         parts = ["curl -s -i"] + (["-X POST"] if method == "POST" and body is None else [])
