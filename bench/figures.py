@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ class Cell:
     concurrency: int
     side: str
     seconds: float = 0.0
-    errors: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
     latencies: list[int] = field(default_factory=list)
     cpu: dict[str, float] = field(default_factory=dict)
     cheapest: dict[str, float] = field(default_factory=dict)
@@ -34,7 +35,7 @@ class Cell:
     def add(self, outcome: Outcome) -> None:
         """Add a slice."""
         self.seconds += outcome.seconds
-        self.errors += outcome.errors
+        self.errors.update(outcome.errors)
         self.latencies += outcome.latencies
         requests = max(1, len(outcome.latencies))
         for part, seconds in outcome.cpu.items():
@@ -57,7 +58,7 @@ class Cell:
             "concurrency": self.concurrency,
             "side": self.side,
             "requests": self.requests,
-            "errors": self.errors,
+            "errors": dict(self.errors.most_common(5)),
             "requests_per_second": round(self.requests / self.seconds, 1) if self.seconds else 0.0,
             "p50_ms": round(percentile(self.latencies, 50) / 1000, 3),
             "p99_ms": round(percentile(self.latencies, 99) / 1000, 3),

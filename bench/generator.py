@@ -23,7 +23,7 @@ class Outcome:
     """What a job came to; `latencies` in microseconds, `cpu` in seconds by process."""
 
     seconds: float
-    errors: int
+    errors: dict[str, int]
     latencies: tuple[int, ...]
     cpu: dict[str, float]
 

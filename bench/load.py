@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -95,10 +96,10 @@ class Connection(asyncio.Protocol):
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a job; `latencies` are in microseconds, of the good answers."""
+    """What became of a job; `latencies` in microseconds, of the good answers; `errors` counts the others by kind."""
 
     latencies: list[int] = field(default_factory=list)
-    errors: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
     started: int = 0
 
 
@@ -125,14 +126,14 @@ async def repeat(connection: Connection, job: Job, expected: tuple[int, int], ou
         outcome.started += 1
         try:
             status, body = await connection.send(request)
-        except ConnectionError:
-            outcome.errors += 1
+        except ConnectionError as error:
+            outcome.errors[str(error)] += 1
             return
         ended = time.perf_counter()
         if (status, len(body)) == expected:
             outcome.latencies.append(int((ended - started) * 1e6))
         else:
-            outcome.errors += 1
+            outcome.errors[f"{status} {body[:200].decode(errors='replace')}"] += 1
         if pause:
             await asyncio.sleep(max(0.0, started + pause - ended))
 
@@ -151,8 +152,9 @@ def write(document: dict[str, Any]) -> None:
 async def run(job: Job, reader: asyncio.StreamReader) -> None:
     """Do one job."""
     connections = [await connect(job.host, job.port) for _ in range(job.concurrency)]
-    answers = await asyncio.gather(*(connection.send(job.request()) for connection in connections))
-    status, body = answers[0]
+    # One after the other: a burst of first requests would be another measurement.
+    answers = [await connection.send(job.request()) for connection in reversed(connections)]
+    status, body = answers[-1]
     write({"status": status, "body": body.decode(errors="replace")})
     if await read_line(reader) == b"go":
         outcome = Outcome()

@@ -173,7 +173,9 @@ def loaded(stack: Stack, load: Generator, options: argparse.Namespace) -> dict[s
     calls = load.outcome()
     rate, latencies = len(calls["latencies"]) / calls["seconds"], calls["latencies"]
     p50, p99 = (percentile(latencies, share) / 1000 for share in (50, 99))
-    note = f"{rate:.0f} calls/s beside it (p50 {p50:.1f} ms, p99 {p99:.1f} ms, {calls['errors']} errors); "
+    note = (
+        f"{rate:.0f} calls/s beside it (p50 {p50:.1f} ms, p99 {p99:.1f} ms, {sum(calls['errors'].values())} errors); "
+    )
     return phase("under load", done, note)
 
 
