@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("portcullis")
 FOLD_SECONDS = 5.0
+CATCH_UP_SECONDS = 10.0
 
 
 @dataclass(slots=True)
@@ -61,10 +62,12 @@ class Gateway:
     sidecars: Sidecars
     address: str = ""
     draining: bool = False
+    caught_up: bool = False
 
     async def waiting_for(self) -> tuple[str, ...]:
         """Return what keeps this gateway from being ready, nothing if it is."""
         missing = ["draining"] if self.draining else []
+        missing += [] if self.caught_up else ["newest revision"]
         missing += [f"server {server}" for server in self.rooms.inventory.unlisted]
         if not self.rooms.follower.reachable:
             missing.append("ledger")
@@ -74,6 +77,17 @@ class Gateway:
             LOG.debug("not ready: %s", why)
             missing.append("policy")
         return tuple(missing)
+
+    async def catch_up(self) -> None:
+        """Wait for what the ledger knew at start: OPA begins with the bundles on its disk, which may be older.
+
+        Without sync, those on the disk are what there is.
+        """
+        revision = (await self.ledger.meta()).revision
+        patience = CATCH_UP_SECONDS if self.sidecars.sync else 0.0
+        if not await self.rooms.replication.catch_up(revision, patience):
+            LOG.warning("started without sync: OPA decides on the bundles of its disk, if it has any")
+        self.caught_up = True
 
     async def drain(self) -> None:
         """Fail readiness, let what is in flight finish, and return when it has or the time is over."""
@@ -108,6 +122,7 @@ async def running(loaded: Loaded, state: StateDir, *, with_sync: bool) -> AsyncI
     async with AsyncExitStack() as stack:
         gateway = await _assembled(stack, loaded, state, with_sync=with_sync)
         await _served(stack, gateway)
+        background.run(stack, gateway.catch_up(), "catch up with the ledger")
         stack.push_async_callback(gateway.drain)
         yield gateway
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("portcullis.replication")
 WAIT_SECONDS = 2.0
+RETRY_SECONDS = 0.05
 ANSWER_LIMIT = 1 << 20
+UNANSWERED = (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +51,27 @@ class Replication:
     async def applied(self, revision: int, wait: float = WAIT_SECONDS) -> Applied:
         """Return who has applied a revision, waiting up to `wait` seconds for everybody."""
         try:
-            async with asyncio.timeout(wait + 0.5):
-                await self._request("POST", "/changed")
-                answer = orjson.loads(await self._request("GET", f"/revisions/{revision}?wait={wait:g}"))
-                return Applied(by=len(answer["applied"]), of=len(answer["replicas"]))
-        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
+            return await self._ask(revision, wait)
+        except UNANSWERED as error:
             LOG.warning("sync does not say who has applied r%d: %r", revision, error)
             return Applied(by=0, of=await self._counted())
+
+    async def catch_up(self, revision: int, patience: float) -> bool:
+        """Return whether some replica has applied a revision, asking for up to `patience` seconds, once at least."""
+        deadline = asyncio.get_running_loop().time() + patience
+        while True:
+            with contextlib.suppress(*UNANSWERED):
+                if (await self._ask(revision, WAIT_SECONDS)).by:
+                    return True
+            if asyncio.get_running_loop().time() >= deadline:
+                return False
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _ask(self, revision: int, wait: float) -> Applied:
+        async with asyncio.timeout(wait + 0.5):
+            await self._request("POST", "/changed")
+            answer = orjson.loads(await self._request("GET", f"/revisions/{revision}?wait={wait:g}"))
+            return Applied(by=len(answer["applied"]), of=len(answer["replicas"]))
 
     async def _request(self, method: str, path: str) -> bytes:
         headers = {"Authorization": f"Bearer {self._token()}"}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
@@ -19,7 +19,6 @@ from tests.support.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
-    from pathlib import Path
     from types import TracebackType
 
 READY_SECONDS = 30
@@ -177,7 +176,7 @@ class Portcullis:
         """Return the process id of the child whose command line has the word: `opa` or `sync`."""
         for pid in children(self.process.pid):
             with contextlib.suppress(OSError):
-                words = open(f"/proc/{pid}/cmdline").read().split("\0")  # noqa: PTH123
+                words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
                 if any(one == word or one.endswith(f"/{word}") for one in words):
                     return pid
         raise AssertionError(f"no child {word}")
@@ -260,12 +259,8 @@ def _at(event: Mapping[str, Any], path: str) -> Any:
 
 def children(pid: int) -> list[int]:
     """Return the process ids of the direct children of a process."""
-    tasks = f"/proc/{pid}/task"
-    found = []
-    for task in os.listdir(tasks):  # noqa: PTH208
-        with open(f"{tasks}/{task}/children") as file:  # noqa: PTH123
-            found += [int(child) for child in file.read().split()]
-    return found
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
 
 
 @asynccontextmanager
