@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import random
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gateway.config import load
-from gateway.config.mistakes import known_keys
+from gateway.config.mistakes import all_keys, known_keys
 from gateway.errors import ConfigError
 from tests.support.files import RECIPE, loaded, mistakes
 
@@ -190,3 +194,52 @@ def test_the_recipe_loads_as_it_stands_and_without_a_warning(tmp_path: Path):
     assert payments.tool_projection.withdrawn == ("legacy_charge",)
     assert payments.tool_projection.tenant_overrides["tenant:a"].withdrawn == ("beta_tool",)
     assert recipe.config.auth.oidc.audience == "mcp-hangar"
+
+
+PATHS = st.sampled_from(sorted(all_keys(), key=str))
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=6),
+    st.text("a*/:$ {}[]@#?%.-_", max_size=12),
+    st.sampled_from(["front_door", "p/t", "http://[", "http://a:b", "10.0.0.0/99", "${env:A}", "${file:/}", "::/0"]),
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab*/:", max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def nested(entries: list[tuple[tuple[str, ...], object]]) -> dict[str, object]:
+    """Put each value at its path, an entry of a map under some name, one of a list alone in it."""
+    root: dict[str, object] = {}
+    for path, value in entries:
+        at: dict[str, object] = root
+        for step, following in itertools.pairwise((*path, None)):
+            name = "payments" if step == "<id>" else step
+            if following is None:
+                at[name] = value
+            elif following == "<number>":
+                inner: dict[str, object] = {}
+                at[name] = [inner]
+                at = inner
+            elif step != "<number>":
+                fresh = at.get(name)
+                at[name] = fresh if isinstance(fresh, dict) else {}
+                at = at[name]
+    return root
+
+
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(PATHS, VALUES), max_size=5))
+def test_whatever_stands_in_a_file_it_loads_or_every_mistake_is_said(
+    tmp_path: Path, entries: list[tuple[tuple[str, ...], object]]
+):
+    text = json.dumps(nested(entries) or {"auth": {}})  # JSON is YAML
+    found = mistakes(tmp_path, text)
+    assert all(message for _, _, message in found)
+    if not found:
+        assert loaded(tmp_path, text).hash == loaded(tmp_path, text).hash

@@ -172,10 +172,9 @@ def test_the_folders_of_a_linked_file_are_those_of_every_link_on_the_way(tmp_pat
 def test_the_fingerprint_is_of_contents_and_an_absent_file_has_one(tmp_path: Path):
     one, two = tmp_path / "one", tmp_path / "two"
     one.write_text("x")
-    absent = fingerprint([one, two])
-    two.write_text("")
-    one.write_text("y")
-    assert len({absent, fingerprint([one, two]), fingerprint([two])}) == 3
+    before = fingerprint([one, two])
+    two.write_text("y")
+    assert len({before, fingerprint([one, two]), fingerprint([two])}) == 3
 
 
 @pytest.mark.parametrize(
@@ -218,3 +217,20 @@ async def test_a_follower_of_the_live_cell_misses_no_change_and_sees_the_newest(
     assert not again.done()
     cell.set("e")
     assert await again == "e"
+
+
+async def test_a_change_made_while_the_one_before_is_put_in_force_is_not_missed(path: Path):
+    reloads = Reloads(path)
+
+    async def deliver(outcome: Loaded | ConfigError) -> None:
+        if not reloads.delivered:
+            written(path.parent, SERVER.format("third"))
+        await reloads.deliver(outcome)
+
+    written(path.parent, SERVER.format("second"))
+    task = asyncio.create_task(Watcher(lambda: reloads.live.value, deliver, poll_seconds=0.05).run())
+    await until(lambda: reloads.description == "third")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(reloads.delivered) == 2

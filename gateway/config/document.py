@@ -24,6 +24,7 @@ Path = tuple[str | int, ...]
 _TAG = "tag:yaml.org,2002:"
 _DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _TRUE = frozenset(("true", "yes", "on"))
 
 
@@ -135,6 +136,8 @@ def _build(node: yaml.Node, path: Path, document: Document) -> Any:
         return items
     kind = node.tag.removeprefix(_TAG)
     document.scalars[path] = Scalar(kind, node.value)
+    if _CONTROL.search(node.value):
+        document.refuse(path, node.start_mark.line + 1, "holds a control character; remove it")
     return _value(kind, node.value)
 
 
@@ -156,8 +159,8 @@ def _mapping(node: yaml.MappingNode, path: Path, document: Document) -> dict[str
 
 def _key(node: yaml.Node, path: Path, document: Document) -> str | None:
     line = node.start_mark.line + 1
-    if not isinstance(node, yaml.ScalarNode):
-        document.refuse(path, line, "a key must be text, not a list or a mapping")
+    if not isinstance(node, yaml.ScalarNode) or _CONTROL.search(node.value):
+        document.refuse(path, line, "a key must be plain text")
     elif node.tag == f"{_TAG}merge":
         document.refuse(path, line, "merge keys (<<) are not read; write the keys out")
     elif node.tag != f"{_TAG}str":

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from gateway.config import document as yaml_document
-from gateway.config.references import Context
+from gateway.config.references import Context, digest, read
 from gateway.config.validate import validated
 from gateway.config.warnings import warnings
 from gateway.errors import ConfigError, Mistake
@@ -30,13 +30,17 @@ MACHINE_LOCAL: tuple[tuple[str, ...], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration that holds together; `files` are config.yaml and the secrets' files that it was read from."""
+    """A configuration that holds together; `files` are config.yaml and the secrets' files that it was read from.
+
+    `digest` is of their contents: not of the meaning, as `hash` is.
+    """
 
     config: Config
     hash: str
     path: Path
     warnings: tuple[str, ...]
     files: tuple[Path, ...] = ()
+    digest: str = field(default="", repr=False)
     overrides: tuple[str | None, int | None] = (None, None)
 
     def with_server(self, host: str | None = None, port: int | None = None) -> Loaded:
@@ -50,8 +54,10 @@ class Loaded:
 
 def load(path: Path, environ: Mapping[str, str] | None = None) -> Loaded:
     """Read config.yaml; raises ConfigError with every mistake in it."""
-    context = Context(path.absolute().parent, os.environ if environ is None else environ, {path.absolute()})
-    document = yaml_document.parse(_read(path), str(path))
+    context = Context(path.absolute().parent, os.environ if environ is None else environ)
+    raw = _read(path)
+    context.files[path.absolute()] = raw
+    document = yaml_document.parse(raw, str(path))
     mistakes = list(document.mistakes)
     config = None
     if isinstance(document.data, dict):
@@ -62,13 +68,13 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Loaded:
         mistakes.append(Mistake(document.file, "", None, f"{what}; see docs/configuration.md for an example"))
     if mistakes or config is None:
         raise ConfigError(tuple(sorted(mistakes, key=lambda one: one.line or 0)))
-    return Loaded(config, meaning_hash(config), path, tuple(warnings(config)), tuple(sorted(context.files)))
+    files = tuple(sorted(context.files))
+    return Loaded(config, meaning_hash(config), path, tuple(warnings(config)), files, digest(context.files))
 
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as stream:
-            return stream.read(yaml_document.MAX_BYTES + 1)
+        return read(path, yaml_document.MAX_BYTES)
     except OSError as error:
         raise ConfigError((Mistake(str(path), "", None, f"cannot be read: {error.strerror}"),)) from error
 

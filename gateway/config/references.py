@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,21 @@ class Context:
 
     folder: Path
     environ: Mapping[str, str]
-    files: set[Path] = field(default_factory=set)
+    files: dict[Path, bytes] = field(default_factory=dict)
+
+
+def read(path: Path, limit: int) -> bytes:
+    """Return a file's content, at most one byte more than `limit`; raises OSError."""
+    with path.open("rb") as stream:
+        return stream.read(limit + 1)
+
+
+def digest(files: Mapping[Path, bytes]) -> str:
+    """Return the SHA-256 of files' contents, by which a change is noticed."""
+    sha256 = hashlib.sha256()
+    for path, content in sorted(files.items()):
+        sha256.update(f"{path}\0{len(content)}\0".encode() + content)
+    return sha256.hexdigest()
 
 
 def resolve(text: str, context: Context) -> Secret | str:
@@ -57,12 +72,11 @@ def _environment(name: str, context: Context) -> str:
 
 def _file(name: str, context: Context) -> str:
     path = context.folder / Path(name).expanduser()
-    context.files.add(path)
     try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_SECRET_BYTES + 1)
+        data = read(path, MAX_SECRET_BYTES)
     except OSError as error:
         raise ValueError(f"the file {path} cannot be read: {error.strerror}") from error
+    context.files[path] = data
     value = data.decode("latin-1").rstrip("\r\n")
     if not value or len(data) > MAX_SECRET_BYTES:
         raise ValueError(f"the file {path} is empty or larger than {MAX_SECRET_BYTES} bytes")

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import signal
 from typing import TYPE_CHECKING
 
 import watchfiles
 
+from gateway.config.document import MAX_BYTES
+from gateway.config.loader import Loaded
+from gateway.config.references import digest, read
 from gateway.config.reloading import reload
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
     from pathlib import Path
-
-    from gateway.config.loader import Loaded
 
 LOG = logging.getLogger("portcullis.config")
 POLL_SECONDS = 5.0
@@ -48,7 +48,7 @@ class Watcher:
         self._poll_seconds = poll_seconds
         self._news = asyncio.Event()
         self._asked = False
-        self._seen = fingerprint(current().files)
+        self._seen = current().digest
         self._failed = ""
 
     def trigger(self) -> None:
@@ -71,13 +71,13 @@ class Watcher:
         seen = await asyncio.to_thread(fingerprint, self._current().files)
         if not (asked or self._failed) and seen == self._seen:
             return
-        self._seen = seen
         outcome = await asyncio.to_thread(_attempt, self._current())
+        # What was read counts, and not what lies there by now: a change made meanwhile is still news.
+        self._seen = outcome.digest if isinstance(outcome, Loaded) else seen
         failed = str(outcome) if isinstance(outcome, ConfigError) else ""
         if asked or not failed or failed != self._failed:
             await self._deliver(outcome)
         self._failed = failed
-        self._seen = await asyncio.to_thread(fingerprint, self._current().files) if not failed else seen
 
     async def _listen(self) -> None:
         while True:
@@ -123,14 +123,12 @@ def on_hangup(trigger: Callable[[], None]) -> Iterator[None]:
 
 
 def fingerprint(files: Iterable[Path]) -> str:
-    """Return a digest of the files' contents; a file that cannot be read counts as absent."""
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        content = b""
+    """Return the digest of the files as they are now; one that cannot be read counts as empty."""
+    contents = dict.fromkeys(files, b"")
+    for path in contents:
         with contextlib.suppress(OSError):
-            content = path.read_bytes()
-        digest.update(f"{path}\0{len(content)}\0".encode() + content)
-    return digest.hexdigest()
+            contents[path] = read(path, MAX_BYTES)
+    return digest(contents)
 
 
 def folders(files: Iterable[Path]) -> frozenset[Path]:
