@@ -11,7 +11,8 @@ Network = IPv4Network | IPv6Network
 LOOPBACK = tuple(map(ip_network, ("127.0.0.0/8", "::1/128")))
 PRIVATE = tuple(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")))
 # Never by default, in either policy: link-local with its metadata services, the metadata services that clouds put
-# elsewhere (AWS, Alibaba, Azure, Oracle), "this host", multicast, and blocks that nobody may legitimately use.
+# elsewhere (AWS, Alibaba, Azure, Oracle), "this host", multicast, blocks that nobody may legitimately use, and the
+# tunnels that hide an IPv4 address too well (Teredo, NAT64 under local prefixes).
 FORBIDDEN = tuple(
     map(
         ip_network,
@@ -34,6 +35,7 @@ FORBIDDEN = tuple(
             "198.18.0.0/15",
             "192.88.99.0/24",
             "100::/64",
+            "2001::/32",
             "2001:db8::/32",
             "64:ff9b:1::/48",
         ),
@@ -53,11 +55,9 @@ def parsed(text: str) -> Address | None:
 
 
 def unwrapped(address: Address) -> tuple[Address, ...]:
-    """Return the IPv4 addresses that an IPv6 one carries (mapped, compatible, 6to4, NAT64, Teredo), else itself."""
+    """Return the IPv4 addresses that an IPv6 one carries (mapped, compatible, 6to4, NAT64), else itself."""
     if isinstance(address, IPv4Address):
         return (address,)
-    if address.teredo:
-        return address.teredo
     if address.sixtofour:
         return (address.sixtofour,)
     # ::/96 has the two addresses that carry nothing: unspecified and loopback.
@@ -107,7 +107,7 @@ class Addresses:
             return self.loopback
         if _within(address, PRIVATE):
             return self.private
-        return self.public and address.is_global and not address.is_multicast
+        return self.public and address.is_global
 
 
 def _within(address: Address, networks: tuple[Network, ...]) -> Network | None:

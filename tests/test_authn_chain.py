@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 from multidict import CIMultiDict
 
+from gateway import keys
 from gateway.authn import Authn, CredentialIndex, Presented
-from gateway.authn.api_key import hash_of, new_key
 from gateway.config.schema import ApiKey, Auth, Oidc
 from gateway.errors import CredentialError, CredentialRequired, InvalidCredential, KeysUnavailable
 from gateway.model import ANONYMOUS, Credential, CredentialKind
 from tests.support.issuer import Issuer, auth_of, make_key
 from tests.support.tokens import admit, refused
+from tests.support.wait import until
 
-GOOD, REVOKED, EXPIRED = new_key(), new_key(), new_key()
-STORED = Credential("c_1", hash_of(GOOD), GOOD[:12], "user:root", "root", "admin", None, 0, "cli")
+GOOD, REVOKED, EXPIRED = keys.mint(), keys.mint(), keys.mint()
+STORED = Credential("c_1", keys.sha256(GOOD), GOOD[:12], "user:root", "root", "admin", None, 0, "cli")
 INDEX = CredentialIndex(
     [
         STORED,
-        replace(STORED, id="c_2", hash=hash_of(REVOKED), revoked_at=1),
-        replace(STORED, id="c_3", hash=hash_of(EXPIRED), expires_at=1),
+        replace(STORED, id="c_2", hash=keys.sha256(REVOKED), revoked_at=1),
+        replace(STORED, id="c_3", hash=keys.sha256(EXPIRED), expires_at=1),
     ]
 )
 
@@ -69,14 +71,14 @@ async def test_nothing_presented_is_anonymous_only_where_that_is_allowed(make):
 
 
 BAD = {
-    "an unknown key": header(new_key()),
-    "an unknown key as bearer": bearer(new_key()),
+    "an unknown key": header(keys.mint()),
+    "an unknown key as bearer": bearer(keys.mint()),
     "a revoked key": header(REVOKED),
     "a revoked key as bearer": bearer(REVOKED),
     "an expired key": header(EXPIRED),
     "a mistyped key": header(GOOD[:-1] + ("A" if GOOD[-1] != "A" else "B")),
     "a key cut short": header(GOOD[:-1]),
-    "the hash of a key": header(hash_of(GOOD)),
+    "the hash of a key": header(keys.sha256(GOOD)),
     "a tenant token of a later version": bearer("mcpt_" + "a" * 43),
     "opaque text": bearer("opaque"),
     "opaque text on the key header": header("opaque"),
@@ -134,7 +136,7 @@ async def test_a_kind_of_credential_that_is_switched_off_is_refused(issuer, make
         with pytest.raises(InvalidCredential):
             await without_keys.authenticate(presented)
     assert await admit(without_keys, issuer.mint())
-    await refused(make(oidc=Oidc(enabled=False)), issuer.mint())
+    await refused(make(oidc=auth_of(issuer, enabled=False).oidc), issuer.mint())
 
 
 async def test_a_key_is_still_good_while_the_issuer_is_away(make):
@@ -173,6 +175,18 @@ async def test_a_reload_that_leaves_the_issuer_alone_keeps_its_keys(issuer):
         await first.close(second)
         assert await admit(second, issuer.mint(aud="other"))
         assert issuer.jwks_fetches == 1
+        await second.close()
+
+
+async def test_a_reload_does_not_fail_those_who_wait_for_keys():
+    async with Issuer().serve() as issuer:
+        issuer.delay = 0.05
+        first = Authn(auth_of(issuer), INDEX)
+        waiting = asyncio.create_task(admit(first, issuer.mint()))
+        await until(issuer.requests.total)
+        second = first.renewed(auth_of(issuer, leeway_seconds=5))
+        await first.close(second)
+        assert (await waiting).subject == "user:jo"
         await second.close()
 
 

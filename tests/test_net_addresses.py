@@ -53,6 +53,7 @@ DISGUISED = [
     "::169.254.169.254",
     "2001:0:a9fe:a9fe::1",  # Teredo server
     "2001:0:808:808:0:0:5601:5601",  # Teredo client, inverted
+    "2001:0:808:808:0:0:f7f7:f7f7",  # Teredo, however public both may be
 ]
 NO_ADDRESS = ["", "localhost", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "::ffff:127.0.0.1:80", "127.0.0.1 "]
 

@@ -123,6 +123,8 @@ async def test_compression_is_neither_asked_for_nor_undone(backend):
     with pytest.raises(FetchFailed, match="compressed"):
         await fetch(backend)
     assert backend.requests[0].headers["Accept-Encoding"] == "identity"
+    async with guarded_session(LOCAL) as session, session.get(backend.url()) as response:
+        assert gzip.decompress(await response.read()) == b"{}"
 
 
 async def test_a_server_that_takes_too_long_is_given_up_on(backend):

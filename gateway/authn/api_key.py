@@ -2,54 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
-import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.errors import InvalidCredential
+from gateway.keys import sha256
 from gateway.model import CredentialKind, CredentialRef, Principal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gateway.model import Credential
-
-PREFIX = "mcp_"
-SHOWN_CHARACTERS = 12
-_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_RANDOM, _CHECKSUM = 43, 6
-
-
-def new_key() -> str:
-    """Return a new key: `mcp_`, 43 random url-safe characters, 6 of checksum, so that scanners can tell one."""
-    body = secrets.token_urlsafe(32)
-    return PREFIX + body + _checksum(body)
-
-
-def well_formed(secret: str) -> bool:
-    """Say whether the text has the form and the checksum of a key; a good one need not be known."""
-    body = secret[len(PREFIX) : -_CHECKSUM]
-    return secret.startswith(PREFIX) and len(body) == _RANDOM and secret.endswith(_checksum(body))
-
-
-def hash_of(secret: str) -> str:
-    """Return what is stored of a secret: its SHA-256 in lower-case hex."""
-    return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def shown_prefix(secret: str) -> str:
-    """Return the part of a secret that lists may show."""
-    return secret[:SHOWN_CHARACTERS]
-
-
-def _checksum(body: str) -> str:
-    number = zlib.crc32(body.encode())
-    digits = ""
-    for _ in range(_CHECKSUM):
-        number, digit = divmod(number, len(_BASE62))
-        digits = _BASE62[digit] + digits
-    return digits
 
 
 class _Known(NamedTuple):
@@ -70,7 +32,7 @@ class CredentialIndex:
 
     def find(self, secret: str) -> Credential | None:
         """Return the credential of a secret in whatever state it is, or None."""
-        known = self._known.get(hash_of(secret))
+        known = self._known.get(sha256(secret))
         return known.credential if known else None
 
     def principal(self, digest: str, now: float) -> Principal | None:

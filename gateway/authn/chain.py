@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from gateway.authn.jwks import KeyCache
 from gateway.authn.oidc import Issuer
 from gateway.authn.presented import present
 from gateway.errors import CredentialRequired, InvalidCredential
+from gateway.keys import PREFIX, sha256
 from gateway.model import ANONYMOUS, CredentialKind
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Authn:
             if self._auth.allow_anonymous:
                 return ANONYMOUS
             raise CredentialRequired("no credential was presented")
-        digest = hashlib.sha256(presented.secret.encode()).hexdigest()
+        digest = sha256(presented.secret)
         if self._auth.api_key.enabled:
             principal = self._index.principal(digest, self._clock())
             if principal is not None:
@@ -83,7 +83,7 @@ class Authn:
 
 
 def _looks_like(secret: str) -> str:
-    if secret.startswith("mcp_"):
+    if secret.startswith(PREFIX):
         return CredentialKind.API_KEY
     return CredentialKind.JWT if secret.count(".") == 2 else "unknown"
 
