@@ -36,7 +36,8 @@ class FileWatch:
             tasks.create_task(self._listen())
             while True:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), POLL_SECONDS)
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await self._news.wait()
                 self._news.clear()
                 now = await asyncio.to_thread(fingerprint, self._files())
                 if now != seen:

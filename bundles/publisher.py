@@ -69,6 +69,15 @@ class Publisher:
         while not self.ready:
             await self._progress.wait(asyncio.get_running_loop().time() + 1)
 
+    def sequence(self, name: str) -> int:
+        """Return the number of the archive of this bundle that is served, counted from 1; 0 while there is none."""
+        served = self._shelves[name].served if self._shelves else None
+        return served.sequence if served else 0
+
+    def settled(self, revision: int) -> bool:
+        """Say whether every change that the revision made is in what is served."""
+        return bool(self._shelves) and all(shelf.settled(revision) for shelf in self._shelves.values())
+
     def begin(self, epoch: str) -> None:
         """Start afresh for a ledger's epoch: nothing served or acknowledged under another one counts."""
         self.epoch = epoch

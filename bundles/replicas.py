@@ -96,6 +96,10 @@ def _errors(bundles: Mapping[str, Any]) -> dict[str, str]:
         if not isinstance(status, dict) or not status.get("code"):
             continue
         details = status.get("errors")
-        inner = [str(each.get("message", each)) if isinstance(each, dict) else str(each) for each in details or ()]
-        errors[str(name)[:64]] = ": ".join([str(status.get("message", "")), *inner[:3]])[:ERROR_LENGTH]
+        inner = map(_text, details[:3]) if isinstance(details, list) else ()
+        errors[str(name)[:64]] = ": ".join([str(status.get("message", "")), *inner])[:ERROR_LENGTH]
     return errors
+
+
+def _text(error: object) -> str:
+    return str(error.get("message", error)) if isinstance(error, dict) else str(error)

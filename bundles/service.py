@@ -69,8 +69,9 @@ class SyncService:
         return str(host), int(port)
 
     async def __aenter__(self) -> Self:
-        await self.sources.read()
         async with contextlib.AsyncExitStack() as stack:
+            stack.callback(self.settings.listener.close)
+            await self.sources.read()
             stack.push_async_callback(self.follower.close)
             stack.push_async_callback(self._cancel)
             self._tasks = [

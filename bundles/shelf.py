@@ -89,6 +89,10 @@ class Shelf:
         self._acknowledged[replica] = now = min(max(named, default=0), self._sequence)
         return now > before
 
+    def settled(self, revision: int) -> bool:
+        """Say whether what is served has every change that the revision made here."""
+        return self.through >= revision and self._needed(revision) <= self._sequence
+
     def applied(self, replica: str, revision: int) -> bool:
         """Say whether the replica has every change that the revision made here; of the future nothing is known."""
         return self.through >= revision and self._acknowledged.get(replica, 0) >= self._needed(revision)

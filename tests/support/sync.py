@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import hashlib
+import io
+import json
 import secrets
 import socket
+import sqlite3
+import tarfile
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 import aiohttp
 
@@ -16,11 +21,11 @@ from bundles.custom import CustomPolicy
 from bundles.service import Settings, SyncService
 from bundles.signing import SigningKey
 from gateway.ledger.connect import open_ledger
-from gateway.model import AuditEvent, Replica, ServerInventory
+from gateway.model import AuditEvent, Replica, ServerInventory, ToolRef, Withdrawal
 from gateway.pdp.opa_config import OpaSettings, opa_config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -59,18 +64,50 @@ async def no_custom_policy(_: Config) -> CustomPolicy:
     return CustomPolicy()
 
 
+class Polled(NamedTuple):
+    """What sync answered to a poll."""
+
+    status: int
+    etag: str | None
+    content_type: str
+    body: bytes
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """The bundle's files."""
+        with tarfile.open(fileobj=io.BytesIO(gzip.decompress(self.body))) as tar:
+            return {entry.name: cast("IO[bytes]", tar.extractfile(entry)).read() for entry in tar.getmembers()}
+
+    @property
+    def data(self) -> Any:
+        """The one document in it."""
+        return next(json.loads(body) for name, body in self.files.items() if name.endswith("data.json"))
+
+    @property
+    def manifest(self) -> Any:
+        """The bundle's manifest."""
+        return json.loads(self.files[".manifest"])
+
+
 class Sync:
     """A sync service in this process; `stop` and `start` are a restart of it on the same port, files and ledger."""
 
     def __init__(
-        self, folder: Path, config: str = FRONT_DOOR, *, heartbeat: float = 10, now: Callable[[], float] = time.time
+        self,
+        folder: Path,
+        config: str = FRONT_DOOR,
+        *,
+        now: Callable[[], float] = time.time,
+        heartbeat: float = 10,
+        load_custom: Callable[[Config], Awaitable[CustomPolicy]] = no_custom_policy,
     ) -> None:
         self.folder = folder
         self.config = folder / "config.yaml"
         self.config.write_text(config)
+        self.ledger_path = folder / "portcullis.db"
         self.key = SigningKey.generate()
         self.control = secrets.token_urlsafe(32)
-        self.load_custom = no_custom_policy
+        self.load_custom = load_custom
         self.ledger: Ledger
         self.http: aiohttp.ClientSession
         self._heartbeat = heartbeat
@@ -94,7 +131,7 @@ class Sync:
     @property
     def ledger_url(self) -> str:
         """Where its ledger lies."""
-        return f"sqlite:///{self.folder / 'portcullis.db'}"
+        return f"sqlite:///{self.ledger_path}"
 
     async def __aenter__(self) -> Self:
         self.ledger = await open_ledger(self.ledger_url)
@@ -130,6 +167,22 @@ class Sync:
             await self._running.__aexit__(None, None, None)
         self._running = None
 
+    async def restart(self, *, load_custom: Callable[[Config], Awaitable[CustomPolicy]] | None = None) -> None:
+        """End the service and start it again."""
+        self.load_custom = load_custom or self.load_custom
+        await self.stop()
+        await self.start()
+
+    @contextlib.contextmanager
+    def ledger_away(self) -> Iterator[None]:
+        """Make the ledger unreadable for a while."""
+        with contextlib.closing(sqlite3.connect(self.ledger_path, timeout=10)) as other:
+            other.execute("ALTER TABLE meta RENAME TO away")
+            try:
+                yield
+            finally:
+                other.execute("ALTER TABLE away RENAME TO meta")
+
     async def token(self, replica: str) -> str:
         """Return the token of a replica, registered on first use."""
         if replica not in self._tokens:
@@ -160,3 +213,15 @@ class Sync:
         """Return who has applied a revision, and who is counted."""
         answer = await self.control_get(f"/revisions/{revision}?wait={wait}")
         return answer["applied"], answer["replicas"]
+
+    async def poll(self, name: str, token: str, etag: str | None = None, wait: int | None = None) -> Polled:
+        """Poll for a bundle as OPA does."""
+        headers = {"Authorization": f"Bearer {token}"}
+        headers |= {"If-None-Match": etag} if etag else {}
+        headers |= {"Prefer": f"modes=snapshot,delta;wait={wait}"} if wait is not None else {}
+        async with self.http.get(f"{self.url}/bundles/{name}", headers=headers) as response:
+            return Polled(response.status, response.headers.get("ETag"), response.content_type, await response.read())
+
+    async def withdraw(self, tool: str, tenant: str | None = None) -> int:
+        """Withdraw a tool of `payments` in the ledger and return the revision."""
+        return await self.ledger.withdraw(Withdrawal(ToolRef("payments", tool), tenant, "user:root", 1), event())
