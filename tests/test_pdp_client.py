@@ -9,11 +9,23 @@ import pytest
 
 from gateway.errors import DecisionUnavailable
 from gateway.pdp.client import FAILURES_BEFORE_PROBING, Address, OpaClient
-from tests.support.fake_opa import Reply, Request, answer, call_decision, chunked, decided, fake_opa, http
+from tests.support.fake_opa import (
+    Reply,
+    Request,
+    answer,
+    call_decision,
+    chunked,
+    decided,
+    fake_opa,
+    fake_opa_on_tcp,
+    http,
+)
+from tests.support.https import contexts
 from tests.support.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 PATH = "/v1/data/portcullis/call/decision?strict-builtin-errors"
 GOOD = answer(call_decision())
@@ -297,6 +309,24 @@ async def test_closing_the_client_fails_what_is_under_way():
         await client.close()
         with pytest.raises(DecisionUnavailable):
             await question
+
+
+async def test_an_opa_on_tcp_is_asked_by_its_own_name():
+    async with fake_opa_on_tcp(decided) as opa, OpaClient(opa.url, deadline=5) as client:
+        assert await ask(client) == await ask(client) == GOOD
+    assert opa.connections == 1
+    assert opa.requests[0].headers["host"] == opa.url.removeprefix("http://")
+
+
+async def test_an_opa_behind_tls_is_asked_only_if_its_certificate_is_trusted(tmp_path: Path):
+    inward, outward = contexts(tmp_path)
+    async with fake_opa_on_tcp(decided, inward) as opa:
+        async with OpaClient(opa.url, deadline=5, tls=outward) as client:
+            assert await ask(client) == await ask(client) == GOOD
+        async with OpaClient(opa.url, deadline=5) as client:
+            with pytest.raises(DecisionUnavailable, match="certificate verify failed"):
+                await ask(client)
+    assert len(opa.requests) == 2
 
 
 ADDRESSES = {

@@ -118,6 +118,19 @@ async def test_a_disk_that_takes_no_mark_lowers_none(tmp_path: Path, caplog: pyt
     assert HighWaterMark(tmp_path / "missing" / "mark.json").value == Mark("e1", 43)
 
 
+async def test_who_only_looks_is_held_to_the_mark_and_writes_none(tmp_path: Path):
+    path = tmp_path / "mark.json"
+    mark = HighWaterMark(path)
+    see(mark, "e1", 42)
+    await mark.close()
+    looking = HighWaterMark(path, keep=False)
+    see(looking, "e1", 43)
+    with pytest.raises(DecisionUnavailable):
+        see(looking, "e1", 42)
+    await looking.close()
+    assert HighWaterMark(path).value == Mark("e1", 42)
+
+
 @given(st.lists(st.integers(min_value=1, max_value=20), max_size=30))
 async def test_what_is_admitted_never_falls(tmp_path_factory: pytest.TempPathFactory, revisions: list[int]):
     mark = HighWaterMark(tmp_path_factory.mktemp("mark") / "mark.json")

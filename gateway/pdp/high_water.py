@@ -34,10 +34,14 @@ class Mark:
 
 
 class HighWaterMark:
-    """Refuses a decision of an older revision than one seen before in the same epoch. One writer a file."""
+    """Refuses a decision of an older revision than one seen before in the same epoch."""
 
-    def __init__(self, path: Path) -> None:
-        """Read the mark, if there is one; raises ConfigError for a file that is none: doubt does not lower a mark."""
+    def __init__(self, path: Path, *, keep: bool = True) -> None:
+        """Read the mark, if there is one; raises ConfigError for a file that is none: doubt does not lower a mark.
+
+        A file has one writer, the gateway; who only looks beside it passes `keep=False`.
+        """
+        self._keeps = keep
         self._path = path
         self._mark = _read(path)
         self._kept = self._mark
@@ -64,11 +68,13 @@ class HighWaterMark:
         if mark is not None and mark.epoch == epoch and revision <= mark.revision:
             return
         self._mark = Mark(epoch, revision)
-        self._keep()
+        if self._keeps:
+            self._keep()
 
     async def close(self) -> None:
         """Return once the mark is on disk, or its writing has failed once more."""
-        await self._keep()
+        if self._keeps:
+            await self._keep()
 
     def _keep(self) -> asyncio.Task[None]:
         if self._writing is None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Callable, Iterator
 
 EPOCH = "0123456789abcdef0123456789abcdef"
@@ -129,14 +130,30 @@ async def _read_request(reader: asyncio.StreamReader, number: int) -> Request:
 async def fake_opa(script: Callable[[Request], Reply]) -> AsyncIterator[FakeOpa]:
     """Serve a fake OPA on a unix socket for as long as the block lasts."""
     with short_directory() as directory:
-        path = directory / "s"
-        fake = FakeOpa(f"unix://{path}", script)
-        server = await asyncio.start_unix_server(fake.serve, path)
-        try:
+        fake = FakeOpa(f"unix://{directory}/s", script)
+        async with _serving(fake, await asyncio.start_unix_server(fake.serve, directory / "s")):
             yield fake
-        finally:
-            server.close()
-            await fake.stop()
+
+
+@contextlib.asynccontextmanager
+async def fake_opa_on_tcp(
+    script: Callable[[Request], Reply], tls: ssl.SSLContext | None = None
+) -> AsyncIterator[FakeOpa]:
+    """Serve a fake OPA on loopback for as long as the block lasts."""
+    fake = FakeOpa("", script)
+    server = await asyncio.start_server(fake.serve, "127.0.0.1", 0, ssl=tls)
+    fake.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with _serving(fake, server):
+        yield fake
+
+
+@contextlib.asynccontextmanager
+async def _serving(fake: FakeOpa, server: asyncio.Server) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        server.close()
+        await fake.stop()
 
 
 def http(body: bytes, status: str = "200 OK") -> bytes:

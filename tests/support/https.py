@@ -54,13 +54,19 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     return certificate_file, key_file
 
 
-@contextlib.contextmanager
-def https_files(folder: Path) -> Iterator[HttpsFiles]:
-    """Serve on 127.0.0.1 for as long as the block lasts; `folder` takes the certificate."""
+def contexts(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return what a server on 127.0.0.1 needs, and what a client needs that is to trust it."""
     certificate_file, key_file = certificate(folder)
     inward = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     inward.load_cert_chain(certificate_file, key_file)
-    served = HttpsFiles("", ssl.create_default_context(cafile=str(certificate_file)))
+    return inward, ssl.create_default_context(cafile=str(certificate_file))
+
+
+@contextlib.contextmanager
+def https_files(folder: Path) -> Iterator[HttpsFiles]:
+    """Serve on 127.0.0.1 for as long as the block lasts; `folder` takes the certificate."""
+    inward, outward = contexts(folder)
+    served = HttpsFiles("", outward)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
