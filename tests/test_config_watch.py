@@ -13,7 +13,7 @@ import pytest
 
 from gateway.config import Live, Loaded, load, reload
 from gateway.config.watch import Watcher, fingerprint, folders, on_hangup
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, Unavailable
 from tests.support.files import written
 from tests.support.wait import until
 
@@ -234,3 +234,23 @@ async def test_a_change_made_while_the_one_before_is_put_in_force_is_not_missed(
     with pytest.raises(asyncio.CancelledError):
         await task
     assert len(reloads.delivered) == 2
+
+
+async def test_a_configuration_that_cannot_be_put_in_force_does_not_end_the_watch(path: Path):
+    reloads = Reloads(path)
+
+    async def deliver(outcome: Loaded | ConfigError) -> None:
+        if not reloads.delivered:
+            reloads.delivered.append(outcome)
+            raise Unavailable("the ledger is away")
+        await reloads.deliver(outcome)
+
+    written(path.parent, SERVER.format("second"))
+    watcher = Watcher(lambda: reloads.live.value, deliver, poll_seconds=0.05)
+    task = asyncio.create_task(watcher.run())
+    await until(lambda: reloads.delivered)
+    watcher.trigger()
+    await until(lambda: reloads.description == "second")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

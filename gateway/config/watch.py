@@ -18,7 +18,7 @@ from gateway.config.document import MAX_BYTES
 from gateway.config.loader import Loaded
 from gateway.config.references import digest, read
 from gateway.config.reloading import reload
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, GatewayError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
@@ -76,7 +76,10 @@ class Watcher:
         self._seen = outcome.digest if isinstance(outcome, Loaded) else seen
         failed = str(outcome) if isinstance(outcome, ConfigError) else ""
         if asked or not failed or failed != self._failed:
-            await self._deliver(outcome)
+            try:
+                await self._deliver(outcome)
+            except GatewayError as error:
+                LOG.error("the configuration was read and cannot be put in force: %s", error)
         self._failed = failed
 
     async def _listen(self) -> None:
