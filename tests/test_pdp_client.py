@@ -191,6 +191,18 @@ async def test_a_cancelled_question_closes_its_connection_and_its_answer_meets_n
         assert client.available
 
 
+async def test_a_question_that_is_given_up_closes_its_connection_at_once():
+    async with fake_opa(always(Reply(silent=True))) as opa, OpaClient(opa.url, deadline=5) as client:
+        question = asyncio.create_task(ask(client))
+        await until(lambda: opa.requests)
+        question.cancel()
+        await until(lambda: opa.open == 0, what="the cancelled question's connection is closed")
+    async with fake_opa(always(Reply(silent=True))) as opa, OpaClient(opa.url, deadline=0.05) as client:
+        with pytest.raises(DecisionUnavailable):
+            await ask(client)
+        await until(lambda: opa.open == 0, what="the late question's connection is closed")
+
+
 async def test_a_cancelled_wait_for_a_connection_takes_none():
     gate = asyncio.Event()
     async with (

@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
 
+from gateway.cli.opa_config import config
 from gateway.errors import EngineMissing
 from gateway.pdp.opa_install import Installed, Installer
 
@@ -47,3 +48,6 @@ def _with_progress(force: bool) -> Installed:
             bar.update(task, description=what, completed=done, total=total or None)
 
         return Installer(os.environ, progress=show).install(force=force)
+
+
+opa.add_command(config)
