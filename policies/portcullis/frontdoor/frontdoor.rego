@@ -15,8 +15,8 @@ default ok := false
 
 ok if {
 	ctx.ok
-	_unrevoked
 	_welcome
+	_unrevoked
 }
 
 # METADATA
@@ -25,8 +25,8 @@ default admin := false
 
 admin if {
 	ctx.ok
-	_unrevoked
 	_authenticated
+	_unrevoked
 	not _suspended
 }
 
@@ -55,7 +55,9 @@ _known if {
 	data.portcullis_data.settings.anonymous == true
 }
 
-_authenticated if input.principal.kind in {"api_key", "jwt"}
+_authenticated if input.principal.kind == "jwt"
+
+_authenticated if input.principal.kind == "api_key"
 
 _unrevoked if {
 	is_object(data.portcullis_live.revoked)

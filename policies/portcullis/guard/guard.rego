@@ -35,6 +35,8 @@ shown if {
 # title: Every package that the custom bundle promises is there and says what it promises
 default whole := false
 
+whole if _packages == {}
+
 whole if {
 	is_object(_packages)
 	every name, rules in _packages {
@@ -59,7 +61,7 @@ denials contains _denial(name, reason) if {
 
 _packages := data.system.bundles.custom.manifest.metadata.packages
 
-_arguments_known if count(_packages) == 0
+_arguments_known if _packages == {}
 
 _arguments_known if {
 	is_object(input.target.arguments)

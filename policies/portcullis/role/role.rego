@@ -15,40 +15,44 @@ default ok := false
 
 ok if invokes
 
-ok if _holds("tool:list")
-
-ok if _anonymous
+ok if {
+	some role in roles
+	data.portcullis_data.rbac.roles[role]["tool:list"]
+}
 
 # METADATA
 # title: The caller may call tools
 default invokes := false
 
-invokes if _holds("tool:invoke")
+invokes if {
+	some role in roles
+	some permission in ["tool:invoke", "tool:*", "*"]
+	data.portcullis_data.rbac.roles[role][permission]
+}
 
-invokes if _anonymous
+# Callers without a credential may use what is offered in egress, and nothing else.
+invokes if {
+	input.principal.kind == "anonymous"
+	ctx.mode == "egress"
+	data.portcullis_data.settings.anonymous == true
+	_about_tools
+}
 
 # METADATA
 # title: The roles of the caller that permit the admin action, at its scope
 granting contains role if {
-	_authenticated
 	not _about_tools
 	some role in roles
-	_permits(role, input.action)
+	some permission in [input.action, concat("", [split(input.action, ":")[0], ":*"]), "*"]
+	data.portcullis_data.rbac.roles[role][permission]
 }
 
 # METADATA
 # title: The roles that the caller has at the scopes of this question
 roles contains role if {
-	some who in _identities
+	some bindings in _bindings
 	some scope in _scopes
-	some role, binding in data.portcullis_data.rbac.bindings[who][scope]
-	_applies(binding)
-}
-
-roles contains role if {
-	some who in _identities
-	some scope in _scopes
-	some role, binding in data.portcullis_live.bindings[who][scope]
+	some role, binding in bindings[scope]
 	_applies(binding)
 }
 
@@ -57,37 +61,26 @@ roles contains input.principal.credential.role if {
 	_own_scope in _scopes
 }
 
-roles contains data.portcullis_data.settings.default_role if {
-	is_string(data.portcullis_data.settings.default_role)
-	_authenticated
+roles contains _default if {
 	_default_applies
 	not _own_role
 	not _assigned
 }
 
-_holds(permission) if {
-	_authenticated
-	some role in roles
-	_permits(role, permission)
-}
+_about_tools if input.action == "tools/call"
 
-_permits(role, permission) if data.portcullis_data.rbac.roles[role][permission]
+_about_tools if input.action == "tools/list"
 
-_permits(role, permission) if data.portcullis_data.rbac.roles[role][concat("", [split(permission, ":")[0], ":*"])]
+# What config and admins have bound to the caller and to its groups, each by scope.
+_bindings := array.concat(
+	[bindings | some who in _identities; bindings := data.portcullis_data.rbac.bindings[who]],
+	[bindings | some who in _identities; bindings := data.portcullis_live.bindings[who]],
+)
 
-_permits(role, _) if data.portcullis_data.rbac.roles[role]["*"]
-
-# Callers without a credential may use what is offered in egress, and nothing else.
-_anonymous if {
-	ctx.mode == "egress"
-	data.portcullis_data.settings.anonymous == true
-	input.principal.kind == "anonymous"
-	_about_tools
-}
-
-_authenticated if input.principal.kind in {"api_key", "jwt"}
-
-_about_tools if input.action in {"tools/call", "tools/list"}
+_identities := array.concat(
+	[input.principal.subject],
+	[concat(":", ["group", group]) | some group in input.principal.groups],
+)
 
 # A binding that names an issuer is for that issuer's subjects and groups only.
 _applies(binding) if {
@@ -97,38 +90,29 @@ _applies(binding) if {
 
 _applies(binding) if binding.issuer == input.principal.issuer
 
-_identities contains input.principal.subject
-
-_identities contains concat(":", ["group", group]) if some group in input.principal.groups
-
-# A key that is bound to a tenant counts at that tenant only.
-_bound if {
+# The scopes at which a role counts for this question. A key that is bound to a tenant counts there only.
+_scopes := ["global", _asked] if {
+	input.principal.kind == "jwt"
+} else := ["global"] if {
+	input.principal.kind == "jwt"
+} else := [_asked] if {
+	input.principal.kind == "api_key"
+	_asked == _own
+} else := [] if {
 	input.principal.kind == "api_key"
 	is_string(input.principal.tenant)
+} else := ["global", _asked] if {
+	input.principal.kind == "api_key"
+} else := ["global"] if {
+	input.principal.kind == "api_key"
 }
 
 _own := concat(":", ["tenant", input.principal.tenant]) if is_string(input.principal.tenant)
 
-_asked := _own if _about_tools
-
-_asked := concat(":", ["tenant", input.target.tenant]) if {
-	not _about_tools
+_asked := _own if {
+	_about_tools
+} else := concat(":", ["tenant", input.target.tenant]) if {
 	is_string(input.target.tenant)
-}
-
-_scopes contains "global" if {
-	_authenticated
-	not _bound
-}
-
-_scopes contains _asked if {
-	_authenticated
-	not _bound
-}
-
-_scopes contains _asked if {
-	_bound
-	_asked == _own
 }
 
 _own_role if {
@@ -136,47 +120,38 @@ _own_role if {
 	is_string(input.principal.credential.role)
 }
 
-_own_scope := _own if _bound
-
-_own_scope := "global" if {
+_own_scope := _own if {
 	input.principal.kind == "api_key"
-	not _bound
+} else := "global" if {
+	input.principal.kind == "api_key"
 }
 
-# In egress the default role counts anywhere, at the front door in the caller's own tenant.
-_default_applies if {
-	ctx.mode == "egress"
-	not _bound
-}
+_default := data.portcullis_data.settings.default_role if is_string(data.portcullis_data.settings.default_role)
 
+# At the front door the default role counts in the caller's own tenant, in egress wherever the caller may look.
 _default_applies if {
+	_asked == _own
 	is_object(ctx.entry)
-	_asked == _own
+	count(_scopes) > 0
 }
 
 _default_applies if {
 	ctx.mode == "egress"
-	_bound
-	_asked == _own
+	count(_scopes) > 0
 }
 
-# Whoever was assigned anything where this caller may look never falls back, a role revoked since included.
+# Whoever was assigned anything where this caller may look never falls back. An empty scope is what a role
+# that was revoked leaves behind.
 _assigned if {
-	some who in _identities
+	some bindings in _bindings
 	some scope in _lookout
-	_assignment(data.portcullis_data.rbac.bindings[who][scope])
+	count(bindings[scope]) == 0
 }
 
 _assigned if {
-	some who in _identities
+	some bindings in _bindings
 	some scope in _lookout
-	_assignment(data.portcullis_live.bindings[who][scope])
-}
-
-_assignment(bindings) if count(bindings) == 0
-
-_assignment(bindings) if {
-	some binding in bindings
+	some binding in bindings[scope]
 	_applies(binding)
 }
 

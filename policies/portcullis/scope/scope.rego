@@ -25,11 +25,9 @@ ids := (_narrowed - _denied_ids) & _token_ids if _token_ids
 
 ids := _narrowed - _denied_ids if _unscoped
 
-default _member := false
-
 # Without a known tenant there are no member lists; the front door refuses such a caller on its own.
 _member if {
-	is_object(data.portcullis_data.tenants)
+	ctx.mode == "egress"
 	ctx.id
 	not ctx.entry
 }
@@ -39,15 +37,16 @@ _member if {
 	_undenied
 }
 
+_allowed if data.portcullis_data.sets[ctx.entry.allow][ctx.id]
+
 _allowed if {
 	is_object(ctx.entry)
 	not ctx.entry.allow
 }
 
-_allowed if data.portcullis_data.sets[ctx.entry.allow][ctx.id]
-
 # In egress a tenant's allow list speaks only of the servers that it is a member of.
 _allowed if {
+	ctx.mode == "egress"
 	members_offer := data.portcullis_data.offers[ctx.entry.offer]
 	ctx.id
 	not members_offer[ctx.id]
@@ -63,8 +62,6 @@ _undenied if {
 	ctx.id
 	not denied[ctx.id]
 }
-
-default _token := false
 
 _token if _unscoped
 

@@ -14,25 +14,22 @@ import data.portcullis.ctx
 default ok := false
 
 ok if {
-	is_object(data.portcullis_data.withdrawn.global)
-	is_object(data.portcullis_data.withdrawn.tenant)
-	is_object(data.portcullis_live.withdrawn.global)
-	is_object(data.portcullis_live.withdrawn.tenant)
-	ctx.id
-	not _withdrawn
+	id := ctx.id
+	configured := data.portcullis_data.withdrawn
+	live := data.portcullis_live.withdrawn
+	is_object(configured.global)
+	not configured.global[id]
+	is_object(configured.tenant)
+	not configured.tenant[ctx.tenant][id]
+	is_object(live.global)
+	not live.global[id]
+	is_object(live.tenant)
+	not live.tenant[ctx.tenant][id]
 }
 
 # METADATA
 # title: Every id that is withdrawn for the caller
 ids := (_configured | _live) | (_configured_for_tenant | _live_for_tenant)
-
-_withdrawn if data.portcullis_data.withdrawn.global[ctx.id]
-
-_withdrawn if data.portcullis_live.withdrawn.global[ctx.id]
-
-_withdrawn if data.portcullis_data.withdrawn.tenant[ctx.tenant][ctx.id]
-
-_withdrawn if data.portcullis_live.withdrawn.tenant[ctx.tenant][ctx.id]
 
 _configured := object.keys(data.portcullis_data.withdrawn.global)
 
