@@ -14,7 +14,7 @@ STREAM = (
     b"\xef\xbb\xbf: hello\r\n\r\n"
     b'event: message\r\nid: 1\r\ndata: {"a":1}\r\n\r\n'
     b"data\n\n"
-    b'retry: 5\ndata:{"b":\ndata: 2}\n\n'
+    b'retry: 5\ndata:{"b":\r\ndata: 2}\n\n'
     b"data: \xe2\x80\xa8\r\rid: 9\n\n"
     b"data: unfinished"
 )

@@ -49,8 +49,6 @@ def _strict(body: bytes) -> Any:
         text = body.decode()
     except UnicodeDecodeError:
         raise Malformed("the body is not UTF-8") from None
-    if text.startswith("\ufeff"):
-        raise Malformed("the body starts with a byte order mark")
     try:
         value = _DECODER.decode(text)
     except RecursionError:
