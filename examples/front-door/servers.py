@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080)
     options = parser.parse_args()
-    # Behind another name than localhost, as in compose.yaml, the SDK's check of the Host header knows no name to expect.
+    # Under another name than localhost, as in compose.yaml, the SDK's check of the Host header has no name to expect.
     local = options.host in ("127.0.0.1", "localhost")
     security = None if local else TransportSecuritySettings(enable_dns_rebinding_protection=False)
     app = payments().streamable_http_app(json_response=True, transport_security=security, host=options.host)
