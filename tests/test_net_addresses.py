@@ -109,6 +109,7 @@ def test_listed_networks_are_added_for_an_issuer_and_exclusive_for_a_server():
         ("fd00::/8", "fd00:ec2::254"),
         ("100.64.0.0/10", "100.100.100.200"),
         ("168.0.0.0/8", "168.63.129.16"),
+        ("2000::/3", "2001:0:808:808:0:0:f7f7:f7f7"),
     ],
 )
 def test_a_wide_network_does_not_open_forbidden_ground_by_accident(network, address):
