@@ -282,10 +282,15 @@ async def test_a_rolled_back_bundle_admits_nothing_after_a_restart_either(tmp_pa
             await pdp(client, HighWaterMark(tmp_path / "mark.json")).list(LIST)
 
 
-async def test_a_ledger_whose_epoch_is_not_known_admits_nothing(tmp_path: Path):
-    async with fake_opa(decided) as opa, OpaClient(opa.url) as client:
+@pytest.mark.parametrize(
+    ("known", "said"), [("", {}), ("", {"epoch": ""}), (EPOCH, {"epoch": ""}), (EPOCH, {"revision": 0})]
+)
+async def test_a_decision_without_epoch_or_revision_admits_nothing_even_to_a_gateway_without_a_past(
+    tmp_path: Path, known: str, said: dict[str, Any]
+):
+    async with fake_opa(partial(decided, **said)) as opa, OpaClient(opa.url) as client:
         with pytest.raises(DecisionUnavailable):
-            await pdp(client, HighWaterMark(tmp_path / "mark.json"), epoch="").list(LIST)
+            await pdp(client, HighWaterMark(tmp_path / "mark.json"), epoch=known).list(LIST)
 
 
 async def test_an_answer_overtaken_by_one_of_a_newer_revision_still_holds(tmp_path: Path):

@@ -275,6 +275,17 @@ async def test_a_silent_opa_costs_one_question_at_a_time_its_deadline_and_heals_
         assert client.available
 
 
+async def test_failures_with_an_answer_between_them_are_not_in_a_row():
+    async with fake_opa(decided) as opa, OpaClient(opa.url) as client:
+        for _ in range(3 * FAILURES_BEFORE_PROBING):
+            opa.script = always(Reply(b"no HTTP\r\n\r\n"))
+            with pytest.raises(DecisionUnavailable):
+                await ask(client)
+            opa.script = decided
+            await ask(client)
+    assert "/health" not in {request.target for request in opa.requests}
+
+
 async def test_a_cancelled_probe_lets_the_next_question_probe():
     async with fake_opa(always(Reply(silent=True))) as opa, OpaClient(opa.url, deadline=0.1) as client:
         await fail_until_probing(client)

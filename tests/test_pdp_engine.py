@@ -173,6 +173,7 @@ async def test_opa_ends_with_a_gateway_that_is_killed(folder: Path):
     gateway = await asyncio.create_subprocess_exec(sys.executable, "-c", code, *arguments, stdout=subprocess.PIPE)
     assert gateway.stdout is not None
     pid = int(await gateway.stdout.readline())
+    await until((folder / "run" / "opa.sock").exists, what="OPA itself runs, and no longer what started it")
     assert alive(pid)
     gateway.kill()
     await gateway.wait()
