@@ -76,7 +76,7 @@ class Demo:
     def gateway(self, config: Path, port: int, *, host: str = "127.0.0.1", flags: tuple[str, ...] = ()) -> Part:
         """Start a gateway on a configuration, with a state directory named after it; return it when it is ready."""
         command = [PORTCULLIS, "up", "--config", config, "--host", host, "--port", port, *flags]
-        state = self.folder / f"{config.stem}-state"
+        state = self._state(config)
         url = f"http://localhost:{port}"
         name = "gateway" if config.stem == "config" else config.stem
         part = self._start(name, [*command, "--state-dir", state], f"{url}/health/ready", url)
@@ -85,7 +85,7 @@ class Demo:
 
     def portcullis(self, config: Path, *arguments: str) -> str:
         """Run a command on the state of a gateway, running or not, and return what it prints."""
-        command = [PORTCULLIS, *arguments, "--config", config, "--state-dir", self.folder / f"{config.stem}-state"]
+        command = [PORTCULLIS, *arguments, "--config", config, "--state-dir", self._state(config)]
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
         if done.returncode:
             raise DemoError(f"portcullis {' '.join(arguments)} failed: {done.stderr.strip() or done.stdout.strip()}")
@@ -111,6 +111,9 @@ class Demo:
                 part.process.kill()
                 part.process.wait()
         self.parts.clear()
+
+    def _state(self, config: Path) -> Path:
+        return self.folder / ("state" if config.stem == "config" else f"{config.stem}-state")
 
     def _start(self, name: str, command: list[object], ready: str, where: str) -> Part:
         began = time.monotonic()
