@@ -19,10 +19,11 @@ ERROR_LENGTH = 500
 
 @dataclass(slots=True)
 class Presence:
-    """What is known of one replica; `seen` is when it last polled, `polls` which bundles it holds a poll for."""
+    """What is known of one replica: when it last polled, for which bundles it holds a poll, how often it has polled."""
 
     seen: float
     polls: Counter[str] = field(default_factory=Counter)
+    polled: Counter[str] = field(default_factory=Counter)
     errors: dict[str, str] = field(default_factory=dict)
 
 
@@ -63,6 +64,7 @@ class Replicas:
         presence = self._presence[replica]
         presence.seen = self._clock()
         presence.polls[bundle] += 1
+        presence.polled[bundle] += 1
         try:
             yield
         finally:
@@ -79,11 +81,12 @@ class Replicas:
         return fresh
 
     def describe(self, replica: str) -> dict[str, Any]:
-        """Return for operators: seconds of silence, the bundles it polls for, its last error texts."""
+        """Return for operators: seconds of silence, bundles polled for now, polls so far, the last error texts."""
         presence = self._presence[replica]
         held = sorted(name for name, polls in presence.polls.items() if polls)
         silence = 0.0 if held else round(self._clock() - presence.seen, 3)
-        return {"silent_seconds": silence, "polling": held, "errors": dict(presence.errors)}
+        polled = dict(presence.polled)
+        return {"silent_seconds": silence, "polling": held, "polls": polled, "errors": dict(presence.errors)}
 
     def _left(self, presence: Presence) -> bool:
         silent = not any(presence.polls.values()) and self.leaves_after is not None

@@ -73,7 +73,7 @@ def _listener(listen: str) -> socket.socket:
         if listen.startswith("fd:"):
             return socket.socket(fileno=int(listen.removeprefix("fd:")))
         return socket.create_server(host_port(listen))
-    except (OSError, ValueError) as error:
+    except (OSError, OverflowError, ValueError) as error:
         raise ConfigError((Mistake("", "sync.listen", None, f"cannot listen on {listen!r}: {error}"),)) from error
 
 

@@ -134,11 +134,13 @@ class Sync:
         return f"sqlite:///{self.ledger_path}"
 
     async def __aenter__(self) -> Self:
-        self.ledger = await open_ledger(self.ledger_url)
-        self._stack.push_async_callback(self.ledger.close)
-        await self.ledger.put_inventory(inventory("payments", *PAYMENTS))
-        self.http = await self._stack.enter_async_context(aiohttp.ClientSession())
-        await self.start()
+        async with contextlib.AsyncExitStack() as stack:
+            self.ledger = await open_ledger(self.ledger_url)
+            stack.push_async_callback(self.ledger.close)
+            await self.ledger.put_inventory(inventory("payments", *PAYMENTS))
+            self.http = await stack.enter_async_context(aiohttp.ClientSession())
+            await self.start()
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(
@@ -222,6 +224,11 @@ class Sync:
         async with self.http.get(f"{self.url}/bundles/{name}", headers=headers) as response:
             return Polled(response.status, response.headers.get("ETag"), response.content_type, await response.read())
 
-    async def withdraw(self, tool: str, tenant: str | None = None) -> int:
+    async def restore(self, tool: str, tenant: str | None = None) -> int:
+        """Lift the withdrawal of a tool of `payments` in the ledger and return the revision."""
+        revision, _ = await self.ledger.restore(ToolRef("payments", tool), tenant, event("ToolRestored"))
+        return revision
+
+    async def withdraw(self, tool: str, tenant: str | None = None, by: str = "user:root") -> int:
         """Withdraw a tool of `payments` in the ledger and return the revision."""
-        return await self.ledger.withdraw(Withdrawal(ToolRef("payments", tool), tenant, "user:root", 1), event())
+        return await self.ledger.withdraw(Withdrawal(ToolRef("payments", tool), tenant, by, 1), event())
