@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gateway.cli import audit, check, config, explain, key, opa, replica, sync, tool, up
+from gateway.cli import audit, check, config, doctor, explain, key, opa, opa_config, replica, sync, tool, up
 from gateway.cli.common import Portcullis
 
 FAMILIES: tuple[click.Command, ...] = (
@@ -12,6 +12,7 @@ FAMILIES: tuple[click.Command, ...] = (
     up.serve,
     sync.sync,
     check.check,
+    doctor.doctor,
     explain.explain,
     key.key,
     tool.tool,
@@ -28,5 +29,6 @@ def main() -> None:
     """Portcullis, the fail-closed front door for MCP."""
 
 
+opa.opa.add_command(opa_config.config)
 for family in FAMILIES:
     main.add_command(family)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gateway.cli import check_parts
 from gateway.cli.common import config_option, json_option, print_json, run
 from gateway.config import load
 from gateway.errors import ConfigError
@@ -34,7 +35,17 @@ async def warnings_of(loaded: Loaded) -> tuple[Found, ...]:
     return tuple(Found(text) for text in loaded.warnings)
 
 
-CHECKS: tuple[Check, ...] = (warnings_of,)
+async def policy_of(loaded: Loaded) -> tuple[Found, ...]:
+    """Check users' Rego as sync does before it publishes it."""
+    return tuple(Found(text, error=True) for text in await check_parts.custom_policy(loaded))
+
+
+async def servers_of(loaded: Loaded) -> tuple[Found, ...]:
+    """Ask every server for its tools; one that is down now may be up later."""
+    return tuple(Found(text) for text in await check_parts.servers(loaded))
+
+
+CHECKS: tuple[Check, ...] = (warnings_of, policy_of, servers_of)
 
 
 @click.command()

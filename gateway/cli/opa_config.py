@@ -30,6 +30,11 @@ from gateway.state import StateDir
     type=click.Path(path_type=Path),
     help="Where OPA keeps its bundles; else in the state directory.",
 )
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write it there, 0600, with the token at --token-path, for an OPA that sees no state directory.",
+)
 def config(
     config_path: Path,
     state_dir: Path | None,
@@ -37,14 +42,20 @@ def config(
     sync_url: str | None,
     token_path: Path | None,
     persistence_directory: Path | None,
+    output: Path | None,
 ) -> None:
-    """Print OPA's configuration file, with every public key of sync that lies in the state directory."""
+    """Print OPA's configuration file, with every public key of sync that lies in the state directory.
+
+    With --output, keys and token are made first where there are none, so that it can be the very first command.
+    """
     loaded = load(config_path).config
     state = StateDir.open(state_dir)
     name = replica or loaded.opa.replica
     token = state.replica_token(name)
     if token_path is None:
         state.secret(token)
+    if output is not None:
+        state.signing_keys()
     settings = OpaSettings(
         sync_url=sync_url or _sync_url(loaded, config_path),
         replica=name,
@@ -52,7 +63,25 @@ def config(
         keys=verification_keys(state.path),
         directory=persistence_directory or state.opa_dir,
     )
-    click.echo(json.dumps(opa_config(settings), indent=2))
+    document = json.dumps(opa_config(settings), indent=2)
+    if output is None:
+        click.echo(document)
+        return
+    if token_path is not None:
+        _put(token_path, state.secret(token))
+    _put(output, f"{document}\n")
+
+
+def _put(path: Path, text: str) -> None:
+    """Write a private file, whole or not at all; OPA may be reading the older one."""
+    new = path.with_name(f".{path.name}.new")
+    try:
+        new.touch(mode=0o600)
+        new.chmod(0o600)
+        new.write_text(text)
+        new.replace(path)
+    except OSError as error:
+        raise ConfigError((Mistake(str(path), "", None, f"cannot be written: {error.strerror}"),)) from error
 
 
 def _sync_url(config: Config, path: Path) -> str:

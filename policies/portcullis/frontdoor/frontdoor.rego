@@ -61,8 +61,11 @@ _authenticated if input.principal.kind == "api_key"
 
 _unrevoked if {
 	is_object(data.portcullis_live.revoked)
-	not data.portcullis_live.revoked[input.principal.credential.id]
+	not _revoked
 }
+
+# A rule of its own: in a negation, the id of a caller without a credential would make it undefined instead of true.
+_revoked if data.portcullis_live.revoked[input.principal.credential.id]
 
 # METADATA
 # title: Why this layer refuses

@@ -20,12 +20,17 @@ ok if {
 	is_object(configured.global)
 	not configured.global[id]
 	is_object(configured.tenant)
-	not configured.tenant[ctx.tenant][id]
+	not _configured_away
 	is_object(live.global)
 	not live.global[id]
 	is_object(live.tenant)
-	not live.tenant[ctx.tenant][id]
+	not _live_away
 }
+
+# Rules of their own: in a negation, a caller without a tenant would make them undefined instead of true.
+_configured_away if data.portcullis_data.withdrawn.tenant[ctx.tenant][ctx.id]
+
+_live_away if data.portcullis_live.withdrawn.tenant[ctx.tenant][ctx.id]
 
 # METADATA
 # title: Every id that is withdrawn for the caller
@@ -39,15 +44,19 @@ _configured_for_tenant := object.keys(data.portcullis_data.withdrawn.tenant[ctx.
 
 _configured_for_tenant := set() if {
 	is_object(data.portcullis_data.withdrawn.tenant)
-	not data.portcullis_data.withdrawn.tenant[ctx.tenant]
+	not _configured_for_somebody
 }
+
+_configured_for_somebody if data.portcullis_data.withdrawn.tenant[ctx.tenant]
 
 _live_for_tenant := object.keys(data.portcullis_live.withdrawn.tenant[ctx.tenant])
 
 _live_for_tenant := set() if {
 	is_object(data.portcullis_live.withdrawn.tenant)
-	not data.portcullis_live.withdrawn.tenant[ctx.tenant]
+	not _live_for_somebody
 }
+
+_live_for_somebody if data.portcullis_live.withdrawn.tenant[ctx.tenant]
 
 # METADATA
 # title: Why this layer refuses

@@ -1,0 +1,235 @@
+"""`portcullis doctor`: what a running installation is like, one finding a line, the worst decides the status."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import click
+import orjson
+
+from gateway.authn.discovery import KeySource
+from gateway.cli.common import config_option, json_option, plain, print_json, print_table, run, state_dir_option
+from gateway.cli.local import opa_url, sync_url
+from gateway.config import load
+from gateway.errors import ConfigError, EngineMissing, Unavailable, UpstreamFailed
+from gateway.ledger.connect import open_ledger
+from gateway.net import FetchFailed
+from gateway.pdp.client import OpaClient
+from gateway.pdp.diagnostics import OpaHealth, health_of
+from gateway.pdp.high_water import HighWaterMark
+from gateway.pdp.opa_binary import find
+from gateway.pdp.pdp import Pdp
+from gateway.rooms import upstream_targets
+from gateway.state import StateDir
+from gateway.upstream.pool import Upstreams
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from gateway.config import Config, Loaded
+    from gateway.model import LedgerMeta
+
+OK, WARNING, ERROR = "ok", "warning", "error"
+SYNC_SECONDS = 3.0
+CLOCK_SKEW_SECONDS = 30
+DEADLINE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one look at one part found."""
+
+    part: str
+    level: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """What every look needs."""
+
+    loaded: Loaded
+    state: StateDir
+    meta: LedgerMeta | None
+
+    @property
+    def config(self) -> Config:
+        """The configuration on disk."""
+        return self.loaded.config
+
+
+@click.command()
+@config_option
+@state_dir_option
+@json_option
+def doctor(config_path: Path, state_dir: Path | None, as_json: bool) -> None:
+    """Look at OPA, bundles and revisions per replica, issuer keys, servers, clock, storage and drift."""
+    findings = run(_findings(config_path, StateDir.open(state_dir)))
+    failed = any(finding.level == ERROR for finding in findings)
+    if as_json:
+        rows = [{"part": one.part, "level": one.level, "text": one.text} for one in findings]
+        print_json({"ok": not failed, "findings": rows})
+    else:
+        print_table(("part", "level", "finding"), [(f.part, f.level, plain(f.text)) for f in findings], empty="")
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+async def _findings(config_path: Path, state: StateDir) -> list[Finding]:
+    try:
+        loaded = load(config_path)
+    except ConfigError as error:
+        # A gateway that runs goes on with the configuration that it has; this is what keeps it from a new one.
+        return [Finding("config", ERROR, str(mistake)) for mistake in error.mistakes]
+    found = [Finding("config", WARNING, text) for text in loaded.warnings]
+    found.append(Finding("config", OK, f"{config_path} is whole, hash {loaded.hash[:12]}"))
+    storage, meta = await _storage(loaded, state)
+    patient = Patient(loaded, state, meta)
+    return [*found, storage, *[finding for look in LOOKS for finding in await look(patient)]]
+
+
+async def _storage(loaded: Loaded, state: StateDir) -> tuple[Finding, LedgerMeta | None]:
+    try:
+        ledger = await open_ledger(loaded.config.storage.url or state.ledger_url)
+        try:
+            meta = await ledger.meta()
+            names = ", ".join(replica.name for replica in await ledger.replicas()) or "none"
+        finally:
+            await ledger.close()
+    except (Unavailable, ConfigError) as error:
+        return Finding("storage", ERROR, str(error)), None
+    return Finding("storage", OK, f"r{meta.revision} of epoch {meta.epoch[:8]}, replicas: {names}"), meta
+
+
+async def _drift(patient: Patient) -> list[Finding]:
+    meta = patient.meta
+    if meta is None or meta.config_hash is None:
+        return [Finding("drift", WARNING, "no gateway has put a configuration in force yet")]
+    if meta.config_hash != patient.loaded.hash:
+        running = meta.config_hash[:12]
+        return [Finding("drift", WARNING, f"the file is {patient.loaded.hash[:12]}, in force is {running}")]
+    return [Finding("drift", OK, "the file is what is in force")]
+
+
+async def _engine(patient: Patient) -> list[Finding]:
+    config, found = patient.config, []
+    if config.auth.opa.url is None:
+        try:
+            binary = await asyncio.to_thread(find, config.opa.binary)
+            found.append(Finding("opa", OK, f"OPA {binary.version} at {binary.path}"))
+        except EngineMissing as error:
+            found.append(Finding("opa", ERROR, str(error)))
+    try:
+        async with OpaClient(opa_url(config, patient.state), deadline=DEADLINE_SECONDS) as client:
+            found.append(await _decides(client, patient))
+    except (EngineMissing, ConfigError) as error:
+        found.append(Finding("opa", ERROR, str(error)))
+    if health := await _health(config):
+        found.append(health)
+    return found
+
+
+async def _decides(client: OpaClient, patient: Patient) -> Finding:
+    epoch = patient.meta.epoch if patient.meta else ""
+    pdp = Pdp(
+        client,
+        epoch=lambda: epoch,
+        mark=HighWaterMark(patient.state.high_water),
+        mode=patient.config.tool_access.mode,
+        custom_policy=lambda: False,
+    )
+    why = await pdp.ready()
+    return Finding("opa", ERROR, f"it does not decide: {why}") if why else Finding("opa", OK, "it decides")
+
+
+async def _health(config: Config) -> Finding | None:
+    """Ask an OPA on TCP for its bundles' health; one on a unix socket was asked for decisions already."""
+    url = config.auth.opa.url
+    if url is None or url.startswith("unix:"):
+        return None
+    health: OpaHealth = await health_of(url)
+    return Finding("opa", OK if health.ok else ERROR, health.text)
+
+
+async def _replicas(patient: Patient) -> list[Finding]:
+    url = sync_url(patient.config, patient.state)
+    if url is None:
+        return [Finding("sync", ERROR, "no sync service has run on this state directory, and sync.url is not set")]
+    token = patient.state.secret(patient.config.sync.token_file or patient.state.control_token)
+    try:
+        rows = await _get(f"{url}/replicas", token)
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        return [Finding("sync", ERROR, f"{url} does not answer: {error or type(error).__name__}")]
+    return [_replica(row) for row in rows["replicas"]] or [Finding("sync", WARNING, "no replica is counted")]
+
+
+async def _get(url: str, token: str) -> Any:
+    timeout = aiohttp.ClientTimeout(total=SYNC_SECONDS)
+    async with (
+        aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
+        session.get(url, headers={"Authorization": f"Bearer {token}"}, allow_redirects=False) as response,
+    ):
+        if response.status != 200:
+            raise ValueError(f"status {response.status}")
+        return orjson.loads(await response.read())
+
+
+def _replica(row: dict[str, Any]) -> Finding:
+    behind = sorted(name for name, revision in row["bundles"].items() if revision is None)
+    has = ", ".join(f"{name} r{revision}" for name, revision in row["bundles"].items() if revision is not None)
+    errors = "; ".join(f"{name}: {text}" for name, text in row["errors"].items())
+    text = f"{row['name']}: {has or 'no bundle'}"
+    if behind:
+        text += f"; not the newest {', '.join(behind)}, silent for {row['silent_seconds']:g} s"
+    return Finding("replica", ERROR if errors else WARNING if behind else OK, f"{text}; {errors}" if errors else text)
+
+
+async def _issuer(patient: Patient) -> list[Finding]:
+    oidc = patient.config.auth.oidc
+    if not (patient.config.auth.enabled and oidc.enabled):
+        return []
+    try:
+        document = await KeySource.of(oidc).load()
+        return [Finding("issuer", OK, f"{oidc.issuer} has {len(document['keys'])} keys")]
+    except (FetchFailed, KeyError, TypeError) as error:
+        return [Finding("issuer", ERROR, f"the keys of {oidc.issuer} cannot be had: {error}")]
+
+
+async def _servers(patient: Patient) -> list[Finding]:
+    upstreams = Upstreams(upstream_targets(patient.config))
+    try:
+        return list(await asyncio.gather(*(_server(upstreams, name) for name in patient.config.mcp_servers)))
+    finally:
+        await upstreams.close()
+
+
+async def _server(upstreams: Upstreams, name: str) -> Finding:
+    try:
+        tools = await upstreams.list_tools(name)
+    except UpstreamFailed as error:
+        return Finding("server", WARNING, f"{name}: {error.why}")
+    return Finding("server", OK, f"{name}: {len(tools)} tools")
+
+
+async def _clock(patient: Patient) -> list[Finding]:
+    """Compare our clock with the newest time in the ledger: one that went back makes good data look stale."""
+    mark = patient.state.path / "portcullis.db-wal"
+    ahead = mark.stat().st_mtime - time.time() if mark.exists() else 0.0
+    if ahead > CLOCK_SKEW_SECONDS:
+        return [Finding("clock", ERROR, f"the ledger was written {ahead:.0f} s in the future: this clock went back")]
+    return [Finding("clock", OK, "not behind what was written here")]
+
+
+LOOKS: tuple[Callable[[Patient], Awaitable[list[Finding]]], ...] = (
+    _drift,
+    _engine,
+    _replicas,
+    _issuer,
+    _servers,
+    _clock,
+)
