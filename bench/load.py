@@ -1,7 +1,7 @@
 """The load generator: one process, raw HTTP/1.1 on keep-alive connections, so that it costs little itself.
 
 Run as `python -m bench.load`; it reads jobs from standard input, one JSON object a line. It opens a job's connections,
-sends one request on each and writes what the first answered; after the line `go` it repeats the request until the
+sends one request and writes what was answered; after the line `go` it repeats the request on all of them until the
 job is over, and writes the outcome. An answer that differs from the first in status or length counts as an error.
 """
 
@@ -152,9 +152,7 @@ def write(document: dict[str, Any]) -> None:
 async def run(job: Job, reader: asyncio.StreamReader) -> None:
     """Do one job."""
     connections = [await connect(job.host, job.port) for _ in range(job.concurrency)]
-    # One after the other: a burst of first requests would be another measurement.
-    answers = [await connection.send(job.request()) for connection in reversed(connections)]
-    status, body = answers[-1]
+    status, body = await connections[0].send(job.request())
     write({"status": status, "body": body.decode(errors="replace")})
     if await read_line(reader) == b"go":
         outcome = Outcome()
