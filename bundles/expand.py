@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bundles.catalog import Catalog, Ids, Interned, flat_name
+from bundles.catalog import Catalog, Ids, Interned
 from bundles.overlay import config_withdrawals
 from bundles.roles import ROLES
-from gateway.model import Mode
+from gateway.config import known_tenants
+from gateway.model import Mode, flat_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,12 +56,6 @@ class _Share:
     deny: int | None
 
 
-def known_tenants(config: Config) -> tuple[str, ...]:
-    """Return every tenant that a member entry names or `tenants` defines, sorted."""
-    named = {tenant for server in config.mcp_servers.values() for tenant in server.tool_access.member}
-    return tuple(sorted((named - {EVERY_KNOWN_TENANT}) | {tenant.id for tenant in config.tenants}))
-
-
 class Expander:
     """Expands again and again; a server whose inventory did not change keeps its matched patterns."""
 
@@ -82,6 +77,7 @@ class Expander:
             "config": config_hash,
             "settings": _settings(config),
             "flat": flat,
+            "contested": {id_: name for name, ids in flat.items() if len(ids) > 1 for id_ in ids},
             "offers": offers.sets,
             "sets": operands.sets,
             "servers": {server: {} for server in config.mcp_servers},
@@ -133,7 +129,7 @@ def _tenants(
     servers = [(server, catalogs[id_], offered[id_]) for id_, server in sorted(config.mcp_servers.items())]
     anybody = [_share(server, catalog, mask, EVERY_KNOWN_TENANT) for server, catalog, mask in servers]
     tenants = {}
-    for tenant in known_tenants(config):
+    for tenant in sorted(known_tenants(config)):
         shares = []
         for (server, catalog, mask), default in zip(servers, anybody, strict=True):
             own = tenant in server.tool_access.member

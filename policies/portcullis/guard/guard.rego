@@ -64,9 +64,12 @@ _packages := data.system.bundles.custom.manifest.metadata.packages
 _arguments_known if _packages == {}
 
 _arguments_known if {
-	is_object(input.target.arguments)
+	_arguments_given
 	not input.target.arguments_omitted
 }
+
+# A rule of its own, because `not is_object(…)` of what is missing is undefined instead of true.
+_arguments_given if is_object(input.target.arguments)
 
 _denial(name, reason) := object.union(reason, {"layer": "custom", "policy": name}) if {
 	is_object(reason)
@@ -96,5 +99,5 @@ reasons contains {"code": "arguments_omitted", "layer": "guard"} if {
 reasons contains {"code": "policy_data_missing", "layer": "guard"} if {
 	count(_packages) > 0
 	not input.target.arguments_omitted
-	not is_object(input.target.arguments)
+	not _arguments_given
 }
