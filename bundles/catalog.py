@@ -9,17 +9,12 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from bundles.globs import Glob
-from gateway.model import TOOL_NAME, Mode
+from gateway.model import TOOL_NAME, Mode, flat_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 Ids = dict[str, bool]
-
-
-def flat_name(server: str, tool: str, mode: Mode) -> str:
-    """Return the name under which agents see a tool at the shared endpoint."""
-    return tool if mode is Mode.FRONT_DOOR else f"{server}__{tool}"
 
 
 class Catalog:

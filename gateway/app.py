@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -15,8 +12,8 @@ from aiohttp import web
 from bundles.catalog import Catalog
 from bundles.overlay import config_withdrawals
 from bundles.signing import verification_keys
-from gateway import audit, background
-from gateway.audit import AuditFile, AuditTrail
+from gateway import background
+from gateway.audit import AuditFile, AuditTrail, prune_hourly
 from gateway.authn import CredentialIndex
 from gateway.authn.failures import FailureTally
 from gateway.config import Live, known_tenants
@@ -25,13 +22,14 @@ from gateway.endpoints.admin import Admin
 from gateway.endpoints.application import Onion, application
 from gateway.endpoints.discovery import Discovery
 from gateway.endpoints.gate import Door, Gate
-from gateway.endpoints.listener import Runner, tls_context
+from gateway.endpoints.listener import Runner, address_of, tls_context
 from gateway.endpoints.mcp import Mcp
 from gateway.endpoints.ops import Ops
 from gateway.follow import Follower
 from gateway.inventory import Inventory
 from gateway.ledger.connect import open_ledger
 from gateway.metrics import Metrics
+from gateway.operation import Gateway
 from gateway.pdp.client import OpaClient
 from gateway.pdp.high_water import HighWaterMark
 from gateway.replication import Replication
@@ -48,69 +46,6 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("portcullis")
 FOLD_SECONDS = 5.0
-CATCH_UP_SECONDS = 10.0
-
-
-@dataclass(slots=True)
-class Gateway:
-    """A running gateway, and what a reload, a drain and the ready line need of it."""
-
-    loaded: Loaded
-    ledger: Ledger
-    live: Live[Door]
-    rooms: Rooms
-    sidecars: Sidecars
-    address: str = ""
-    draining: bool = False
-    caught_up: bool = False
-
-    async def waiting_for(self) -> tuple[str, ...]:
-        """Return what keeps this gateway from being ready, nothing if it is."""
-        missing = ["draining"] if self.draining else []
-        missing += [] if self.caught_up else ["newest revision"]
-        missing += [f"server {server}" for server in self.rooms.inventory.unlisted]
-        if not self.rooms.follower.reachable:
-            missing.append("ledger")
-        if trouble := self.sidecars.trouble():
-            missing.append(trouble)
-        if why := await self.rooms.pdp(self.live.value.config).ready():
-            LOG.debug("not ready: %s", why)
-            missing.append("policy")
-        return tuple(missing)
-
-    async def catch_up(self) -> None:
-        """Wait for what the ledger knew at start: OPA begins with the bundles on its disk, which may be older.
-
-        Without sync, those on the disk are what there is.
-        """
-        revision = (await self.ledger.meta()).revision
-        patience = CATCH_UP_SECONDS if self.sidecars.sync else 0.0
-        if not await self.rooms.replication.catch_up(revision, patience):
-            LOG.warning("started without sync: OPA decides on the bundles of its disk, if it has any")
-        self.caught_up = True
-
-    async def drain(self) -> None:
-        """Fail readiness, let what is in flight finish, and return when it has or the time is over."""
-        self.draining = True
-        seconds = self.live.value.config.server.drain_seconds
-        LOG.info("draining for up to %g s", seconds)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self.rooms.gate.in_flight.idle()
-
-    async def reload(self, loaded: Loaded) -> None:
-        """Put another configuration in force; requests that have begun finish under theirs."""
-        event = audit.event("ConfigReloaded", "success", target={"config": loaded.hash})
-        revision = await self.ledger.note_config(loaded.hash, event)
-        self.rooms.trail.record_elsewhere(event)
-        self.rooms.use(loaded.config)
-        await self.rooms.inventory.refresh_all()
-        applied = await self.rooms.replication.applied(revision)
-        successor = self.rooms.door(loaded.config, self.live.value.authn)
-        retired, self.loaded = self.live.value, loaded
-        self.live.set(successor)
-        await retired.authn.close(successor.authn)
-        LOG.info("configuration reloaded as r%d, applied by %s", revision, applied)
 
 
 @asynccontextmanager
@@ -144,12 +79,7 @@ async def _assembled(stack: AsyncExitStack, loaded: Loaded, state: StateDir, *, 
     gate = Gate(lambda: live.value, trail, FailureTally())
     stack.callback(gate.record_folded, everything=True)
     background.every(stack, FOLD_SECONDS, gate.record_folded, "fold failed logins")
-    upstreams = Upstreams(upstream_targets(config))
-    stack.push_async_callback(upstreams.close)
-    inventory = Inventory(
-        config.mcp_servers, config.tool_access.mode, list_tools=upstreams.list_tools, keep=ledger.put_inventory
-    )
-    stack.push_async_callback(inventory.close)
+    upstreams, inventory = _servers(stack, config, ledger)
     rooms = Rooms(
         ledger=ledger,
         follower=follower,
@@ -164,7 +94,6 @@ async def _assembled(stack: AsyncExitStack, loaded: Loaded, state: StateDir, *, 
         replication=await _replication(stack, ledger, children),
         overlay=_config_overlay,
     )
-    background.run(stack, _listed(inventory), "list the servers")
     live = Live(rooms.door(config))
     stack.push_async_callback(_close_authn, live)
     return Gateway(loaded=loaded, ledger=ledger, live=live, rooms=rooms, sidecars=children)
@@ -186,6 +115,17 @@ async def _mark(stack: AsyncExitStack, ledger: Ledger, state: StateDir) -> HighW
     return mark
 
 
+def _servers(stack: AsyncExitStack, config: Config, ledger: Ledger) -> tuple[Upstreams, Inventory]:
+    upstreams = Upstreams(upstream_targets(config))
+    stack.push_async_callback(upstreams.close)
+    inventory = Inventory(
+        config.mcp_servers, config.tool_access.mode, list_tools=upstreams.list_tools, keep=ledger.put_inventory
+    )
+    stack.push_async_callback(inventory.close)
+    background.run(stack, _listed(inventory), "list the servers")
+    return upstreams, inventory
+
+
 async def _listed(inventory: Inventory) -> None:
     await inventory.refresh_all()
     await inventory.run()
@@ -197,9 +137,7 @@ async def _trail(stack: AsyncExitStack, ledger: Ledger, config: Config, metrics:
     background.run(stack, trail.run(), "write the audit trail")
     stack.push_async_callback(trail.close)
     if config.audit.retention_days is not None:
-        background.run(
-            stack, audit.prune_hourly(ledger.prune_audit, config.audit.retention_days), "prune the audit trail"
-        )
+        background.run(stack, prune_hourly(ledger.prune_audit, config.audit.retention_days), "prune the audit trail")
     return trail
 
 
@@ -245,8 +183,3 @@ def _config_overlay(config: Config, names: Callable[[str], Iterable[str]]) -> Ma
 
 async def _close_authn(live: Live[Door]) -> None:
     await live.value.authn.close()
-
-
-def address_of(site: web.TCPSite, runner: Runner) -> str:
-    """Return the URL that a site listens on, with the port that it was given where none was asked for."""
-    return site.name.rpartition(":")[0] + f":{runner.addresses[0][1]}"

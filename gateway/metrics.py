@@ -47,23 +47,10 @@ class Metrics:
             "portcullis_upstream_seconds", "Time until a server had answered a call.", ["server", "outcome"],
             buckets=UPSTREAM_BUCKETS, registry=self.registry,
         )  # fmt: skip
-        self.revision = Gauge("portcullis_policy_revision", "Revision of the latest decision.", registry=self.registry)
-        self.revision_age = Gauge(
-            "portcullis_policy_revision_age_seconds",
-            "Age of the live bundle that OPA decides on.",
-            registry=self.registry,
-        )
-        self.opa_restarts = Gauge(
-            "portcullis_opa_restarts", "Restarts of the supervised OPA since start.", registry=self.registry
-        )
-        self.tools_left_out = Gauge(
-            "portcullis_tools_left_out", "Tools that are offered and have no definition here.", registry=self.registry
-        )
-        self.collisions = Gauge(
-            "portcullis_name_collisions",
-            "Flat names that several servers have, offered by none.",
-            registry=self.registry,
-        )
+
+    def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
+        """Add a gauge whose value is looked up when it is asked for."""
+        Gauge(f"portcullis_{name}", text, registry=self.registry).set_function(value)
 
     def observe(self, event: AuditEvent) -> None:
         """Count one event."""

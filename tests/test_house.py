@@ -20,16 +20,20 @@ ROOT = Path(__file__).parent.parent
 # Lowest first. A module imports from the floors under its own, never from its own floor or from above.
 FLOORS = (
     "model",
-    "errors keys single_flight",
-    "addresses globs",
+    "errors keys single_flight background in_flight leash",
+    "addresses globs child",
     "net state config mcp",
     "authn pdp inventory quotas upstream ledger audit metrics replication logs",
     "follow recording",
     "pep",
     "lifecycle",
+    "targets",
     "endpoints",
+    "rooms sidecars",
+    "operation",
     "app",
     "cli",
+    "__main__",
 )
 BUNDLES_MAY_IMPORT = {"model", "errors", "keys", "globs", "state", "config", "ledger"}
 MAY_IMPORT_BUNDLES = {"app", "cli"}
@@ -190,7 +194,7 @@ def broad(node: ast.AST) -> bool:
 
 
 def test_whoever_catches_everything_says_why():
-    reasoned = re.compile(r"# noqa: BLE001 \(.{10,}\)")
+    reasoned = re.compile(r"# (?:noqa: BLE001 )?\(.{10,}\)")
     wrong = [
         f"{file}:{node.lineno}"
         for file, tree in trees(*SIZED)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from gateway.app import Gateway
+    from gateway.operation import Gateway
 
 LOG = logging.getLogger("portcullis")
 READY_POLL_SECONDS = 0.02

@@ -68,7 +68,7 @@ class Onion:
             headers = {name: error.headers[name] for name in ("Allow", "Location") if name in error.headers}
             detail = error.text if error.text and not error.text.startswith(f"{error.status}:") else error.reason
             return problems.render(error.status, error.reason, detail, request_id, headers)
-        except Exception:  # a defect of ours is a plain 500, never a page with a trace
+        except Exception:  # (a defect of ours is a plain 500, never a page with a trace)
             LOG.exception("a request failed for no known reason", extra={"request_id": request_id})
             return problems.render(500, "Internal Server Error", "The request failed", request_id)
 

@@ -82,6 +82,7 @@ class Server(web.Server):
         self.head_seconds = head_seconds
         self._per_peer = per_peer
         self._peers: Counter[str] = Counter()
+        self._open = 0
 
     def __call__(self) -> Connection:
         """Return the protocol of a new connection."""
@@ -89,11 +90,13 @@ class Server(web.Server):
 
     def admit(self, peer: str) -> bool:
         """Count a connection and return whether it may stay; a unix socket's peer has no address and no cap."""
+        self._open += 1
         self._peers[peer] += 1
-        return not peer or (self._peers[peer] <= self._per_peer and self._peers.total() <= CONNECTIONS)
+        return not peer or (self._peers[peer] <= self._per_peer and self._open <= CONNECTIONS)
 
     def release(self, peer: str) -> None:
         """Forget a connection."""
+        self._open -= 1
         self._peers[peer] -= 1
         if self._peers[peer] <= 0:
             del self._peers[peer]
@@ -138,3 +141,8 @@ def tls_context(config: Config) -> ssl.SSLContext | None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(tls.cert_file, tls.key_file)
     return context
+
+
+def address_of(site: web.TCPSite, runner: Runner) -> str:
+    """Return the URL that a site listens on, with the port that it was given where none was asked for."""
+    return site.name.rpartition(":")[0] + f":{runner.addresses[0][1]}"

@@ -1,0 +1,84 @@
+"""A running gateway: what makes it ready, how it takes a new configuration, how it drains."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway import audit
+
+if TYPE_CHECKING:
+    from gateway.config import Live, Loaded
+    from gateway.endpoints.gate import Door
+    from gateway.ledger import Ledger
+    from gateway.rooms import Rooms
+    from gateway.sidecars import Sidecars
+
+LOG = logging.getLogger("portcullis")
+CATCH_UP_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class Gateway:
+    """A running gateway, and what a reload, a drain and the ready line need of it."""
+
+    loaded: Loaded
+    ledger: Ledger
+    live: Live[Door]
+    rooms: Rooms
+    sidecars: Sidecars
+    address: str = ""
+    draining: bool = False
+    caught_up: bool = False
+
+    async def waiting_for(self) -> tuple[str, ...]:
+        """Return what keeps this gateway from being ready, nothing if it is; no names, anybody may ask."""
+        missing = ["draining"] if self.draining else []
+        missing += [] if self.caught_up else ["newest revision"]
+        missing += ["servers"] if self.rooms.inventory.unlisted else []
+        if not self.rooms.follower.reachable:
+            missing.append("ledger")
+        if trouble := self.sidecars.trouble():
+            LOG.debug("not ready: %s", trouble)
+            missing.append("opa")
+        if why := await self.rooms.pdp(self.live.value.config).ready():
+            LOG.debug("not ready: %s", why)
+            missing.append("policy")
+        return tuple(missing)
+
+    async def catch_up(self) -> None:
+        """Wait for what the ledger knew at start: OPA begins with the bundles on its disk, which may be older.
+
+        Without sync, those on the disk are what there is.
+        """
+        revision = (await self.ledger.meta()).revision
+        patience = CATCH_UP_SECONDS if self.sidecars.sync else 0.0
+        if not await self.rooms.replication.catch_up(revision, patience):
+            LOG.warning("started without sync: OPA decides on the bundles of its disk, if it has any")
+        self.caught_up = True
+
+    async def drain(self) -> None:
+        """Fail readiness, let what is in flight finish, and return when it has or the time is over."""
+        self.draining = True
+        seconds = self.live.value.config.server.drain_seconds
+        LOG.info("draining for up to %g s", seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.rooms.gate.in_flight.idle()
+
+    async def reload(self, loaded: Loaded) -> None:
+        """Put another configuration in force; requests that have begun finish under theirs."""
+        event = audit.event("ConfigReloaded", "success", target={"config": loaded.hash})
+        revision = await self.ledger.note_config(loaded.hash, event)
+        self.rooms.trail.record_elsewhere(event)
+        self.rooms.use(loaded.config)
+        await self.rooms.inventory.refresh_all()
+        applied = await self.rooms.replication.applied(revision)
+        successor = self.rooms.door(loaded.config, self.live.value.authn)
+        retired, self.loaded = self.live.value, loaded
+        self.live.set(successor)
+        await retired.authn.close(successor.authn)
+        LOG.info("configuration reloaded as r%d, applied by %s", revision, applied)
