@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gateway.cli import audit, check, config, doctor, explain, key, opa, opa_config, replica, sync, tool, up
+from gateway.cli import audit, check, config, doctor, explain, key, opa, opa_config, policy, replica, sync, tool, up
 from gateway.cli.common import Portcullis
 
 FAMILIES: tuple[click.Command, ...] = (
@@ -16,6 +16,7 @@ FAMILIES: tuple[click.Command, ...] = (
     explain.explain,
     key.key,
     tool.tool,
+    policy.policy,
     replica.replica,
     audit.audit,
     config.config,
