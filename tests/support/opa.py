@@ -52,9 +52,7 @@ class RunningOpa:
 @contextlib.asynccontextmanager
 async def running_opa(config: Mapping[str, Any], folder: Path) -> AsyncIterator[RunningOpa]:
     """Run OPA on a configuration until the block ends; `folder` takes its socket and its files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file, socket = folder / "opa.json", folder / "opa.sock"
-    file.write_text(json.dumps(config))
+    file, socket = _write(config, folder), folder / "opa.sock"
     arguments = f"run --server --addr unix://{socket} --unix-socket-perm 600 --log-level error --skip-version-check"
     process = await asyncio.create_subprocess_exec(
         opa_binary(), *arguments.split(), "--config-file", file, cwd=folder,
@@ -67,3 +65,10 @@ async def running_opa(config: Mapping[str, Any], folder: Path) -> AsyncIterator[
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
+
+
+def _write(config: Mapping[str, Any], folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "opa.json"
+    file.write_text(json.dumps(config))
+    return file
