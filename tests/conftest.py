@@ -53,3 +53,27 @@ async def world(
     config = front_door(f"http://127.0.0.1:{backend.port}/mcp", issuer.url)
     async with Portcullis(tmp_path_factory.mktemp("world"), config) as gateway:
         yield World(gateway, backend, issuer, await gateway.key())
+
+
+GUARD = {
+    "trusted_proxies": ["127.0.0.1/32"],
+    "allowed_hosts": ["127.0.0.1", "gateway.example.com"],
+    "allowed_origins": ["https://app.example.com"],
+    "max_body_bytes": 65536,
+}
+
+
+@pytest.fixture(scope="session")
+async def guarded(
+    tmp_path_factory: pytest.TempPathFactory, issuer: Issuer, backend: FakeBackend
+) -> AsyncIterator[World]:
+    """The recipe with every guard of a public listener configured, and an audit file.
+
+    Tests choose their address by X-Forwarded-For, so that failed logins of one are not folded into those of another.
+    """
+    folder = tmp_path_factory.mktemp("guarded")
+    config = front_door(
+        f"http://127.0.0.1:{backend.port}/mcp", issuer.url, server=GUARD, audit={"file": str(folder / "audit.jsonl")}
+    )
+    async with Portcullis(folder, config) as gateway:
+        yield World(gateway, backend, issuer, await gateway.key())

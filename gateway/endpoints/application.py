@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from aiohttp import web
+from aiohttp import HttpVersion10, web
 
 from gateway.endpoints import discovery, problems
 from gateway.endpoints.gate import INFO, request_info
@@ -54,6 +54,7 @@ class Onion:
             response.headers["Vary"] = "Origin"
         response.headers["X-Request-Id"] = request[INFO].id
         response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Server"] = "portcullis"  # instead of the versions of what it is made of
         route = request.match_info.route.resource
         self._metrics.requests.labels(route.canonical if route else "", response.status).inc()
         return response
@@ -61,6 +62,8 @@ class Onion:
     async def _answered(self, request: web.Request, handler: Handler, config: Config) -> web.StreamResponse:
         request_id = request[INFO].id
         try:
+            if request.version < HttpVersion10:
+                raise web.HTTPVersionNotSupported
             return await handler(request)
         except GatewayError as error:
             return problems.response_to(error, request_id, challenge_for(request, config, error))

@@ -68,7 +68,7 @@ class Gate:
         origin = request.headers.get("Origin")
         if origin is not None and origin not in server.allowed_origins:
             raise web.HTTPForbidden(text="Access denied: this origin is not allowed")
-        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        if any(coding.lower() != "identity" for coding in request.headers.getall("Content-Encoding", [])):
             raise web.HTTPUnsupportedMediaType(text="Send the body without a content encoding")
         if (request.content_length or 0) > server.max_body_bytes:
             raise web.HTTPRequestEntityTooLarge(server.max_body_bytes, request.content_length or 0)
