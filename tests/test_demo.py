@@ -1,0 +1,88 @@
+"""`make run`: it says what is in its way, and it stops as one."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.processes import Running, free_port, running
+from tests.support.wait import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RUN = Path(__file__).parent.parent / "examples" / "front-door" / "run.py"
+PORTS = ("--port", "--server-port", "--issuer-port")
+START_SECONDS = 60
+STOP_SECONDS = 30
+
+
+@pytest.fixture
+def ports() -> dict[str, int]:
+    return {flag: free_port() for flag in PORTS}
+
+
+@pytest.fixture
+def demo(ports: dict[str, int], tmp_path: Path) -> Iterator[Running]:
+    flags = [word for flag, port in ports.items() for word in (flag, port)]
+    with running([sys.executable, RUN, *flags], tmp_path, name="demo") as process:
+        yield process
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+async def started(demo: Running) -> None:
+    await until(lambda: demo.require() or "Ctrl-C" in demo.out.read_text(), START_SECONDS, "the demo runs")
+
+
+def parts_of(demo: Running) -> dict[str, int]:
+    """Return the demo's child processes by the script or command that each runs."""
+    listing = subprocess.run(
+        ["ps", "-A", "-o", "ppid=,pid=,command="], check=True, capture_output=True, text=True
+    ).stdout
+    children = [line.split(maxsplit=2) for line in listing.splitlines() if line.split()[0] == str(demo.popen.pid)]
+    name = re.compile(r"issuer\.py|servers\.py|portcullis up")
+    return {found[0]: int(pid) for _, pid, command in children if (found := name.search(command))}
+
+
+async def test_a_signal_stops_every_part_of_the_demo(demo: Running, ports: dict[str, int]):
+    await started(demo)
+    assert all(map(listens, ports.values()))
+    demo.popen.send_signal(signal.SIGTERM)
+    assert demo.popen.wait(STOP_SECONDS) == 0
+    assert not any(map(listens, ports.values()))
+
+
+async def test_when_one_part_dies_the_demo_says_which_and_stops_the_others(demo: Running, ports: dict[str, int]):
+    await started(demo)
+    os.kill(parts_of(demo)["servers.py"], signal.SIGKILL)
+    assert demo.popen.wait(STOP_SECONDS) == 1
+    assert "servers has ended with status -9" in demo.err.read_text()
+    assert not any(map(listens, ports.values()))
+
+
+def test_a_taken_port_is_named_with_the_flag_that_chooses_another(tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        flags = ["--port", free_port(), "--server-port", port, "--issuer-port", free_port()]
+        with running([sys.executable, RUN, *flags], tmp_path) as process:
+            assert process.popen.wait(STOP_SECONDS) == 1
+            assert f"port {port} is taken; choose another one with --server-port" in process.err.read_text()
+    assert not (tmp_path / ".run").exists()
+
+
+async def test_the_tokens_of_the_demo_are_readable_by_its_user_alone(demo: Running, tmp_path: Path):
+    await started(demo)
+    for path in (tmp_path / ".run", tmp_path / ".run" / "tokens.sh"):
+        assert path.stat().st_mode & 0o077 == 0
