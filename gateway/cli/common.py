@@ -18,7 +18,6 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.config import load
-from gateway.errors import GatewayError
 from gateway.ledger.connect import open_ledger
 from gateway.state import StateDir
 
@@ -30,17 +29,6 @@ if TYPE_CHECKING:
     from gateway.ledger import Ledger
 
 T = TypeVar("T")
-
-
-class Portcullis(click.Group):
-    """The command group: what the gateway refuses ends the process with status 1 and the reason on stderr."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a usage error stays status 2."""
-        try:
-            return super().invoke(ctx)
-        except GatewayError as error:
-            raise click.ClickException(str(error)) from error
 
 
 def default_config() -> Path:

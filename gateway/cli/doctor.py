@@ -139,9 +139,9 @@ async def _decides(client: OpaClient, patient: Patient) -> Finding:
     pdp = Pdp(
         client,
         epoch=lambda: epoch,
-        mark=HighWaterMark(patient.state.high_water),
+        mark=HighWaterMark(patient.state.high_water, keep=False),
         mode=patient.config.tool_access.mode,
-        custom_policy=lambda: False,
+        custom_policy=lambda: patient.config.opa.custom_policies is not None,
     )
     why = await pdp.ready()
     return Finding("opa", ERROR, f"it does not decide: {why}") if why else Finding("opa", OK, "it decides")

@@ -83,7 +83,7 @@ async def _ask(config: Config, state: StateDir, question: Question) -> dict[str,
         pdp = Pdp(
             client,
             epoch=lambda: "",
-            mark=HighWaterMark(state.high_water),
+            mark=HighWaterMark(state.high_water, keep=False),
             mode=config.tool_access.mode,
             custom_policy=lambda: config.opa.custom_policies is not None,
         )
