@@ -57,7 +57,9 @@ async def running(loaded: Loaded, state: StateDir, *, with_sync: bool) -> AsyncI
     async with AsyncExitStack() as stack:
         gateway = await _assembled(stack, loaded, state, with_sync=with_sync)
         await _served(stack, gateway)
+        gateway.add_gauges()
         background.run(stack, gateway.catch_up(), "catch up with the ledger")
+        background.run(stack, gateway.follow_age(), "follow the age of the live data")
         stack.push_async_callback(gateway.drain)
         yield gateway
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway import audit
+from gateway.errors import DecisionUnavailable
 
 if TYPE_CHECKING:
     from gateway.config import Live, Loaded
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("portcullis")
 CATCH_UP_SECONDS = 10.0
+AGE_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -33,6 +38,7 @@ class Gateway:
     address: str = ""
     draining: bool = False
     caught_up: bool = False
+    generated_at: int = 0
 
     async def waiting_for(self) -> tuple[str, ...]:
         """Return what keeps this gateway from being ready, nothing if it is; no names, anybody may ask."""
@@ -60,6 +66,18 @@ class Gateway:
             LOG.warning("started without sync: OPA decides on the bundles of its disk, if it has any")
         self.caught_up = True
 
+    def add_gauges(self) -> None:
+        """Add the gauges that are looked up when somebody reads the metrics."""
+        for name, text, value in GAUGES:
+            self.rooms.metrics.gauge(name, text, functools.partial(value, self))
+
+    async def follow_age(self) -> None:
+        """Keep asking OPA how old its live data is, until cancelled; while it does not answer, the age grows."""
+        while True:
+            with contextlib.suppress(DecisionUnavailable):
+                self.generated_at = await self.rooms.pdp(self.live.value.config).generated_at()
+            await asyncio.sleep(AGE_SECONDS)
+
     async def drain(self) -> None:
         """Fail readiness, let what is in flight finish, and return when it has or the time is over."""
         self.draining = True
@@ -82,3 +100,26 @@ class Gateway:
         self.live.set(successor)
         await retired.authn.close(successor.authn)
         LOG.info("configuration reloaded as r%d, applied by %s", revision, applied)
+
+
+def _revision(gateway: Gateway) -> int:
+    mark = gateway.rooms.mark.value
+    return mark.revision if mark else 0
+
+
+def _opa_restarts(gateway: Gateway) -> int:
+    return gateway.sidecars.engine.restarts if gateway.sidecars.engine else 0
+
+
+def _sync_restarts(gateway: Gateway) -> int:
+    return gateway.sidecars.sync.restarts if gateway.sidecars.sync else 0
+
+
+GAUGES: tuple[tuple[str, str, Callable[[Gateway], float]], ...] = (
+    ("policy_revision", "Newest revision decided on.", _revision),
+    ("policy_age_seconds", "Age of the live data that OPA decides on.", lambda it: time.time() - it.generated_at),
+    ("opa_restarts", "Restarts of the supervised OPA.", _opa_restarts),
+    ("sync_restarts", "Restarts of the supervised sync.", _sync_restarts),
+    ("definitions_missing", "Tools left out of lists, having no definition.", lambda it: it.rooms.inventory.left_out),
+    ("definitions_refused", "Definitions that nobody is offered.", lambda it: sum(it.rooms.upstreams.dropped.values())),
+)

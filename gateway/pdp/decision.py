@@ -113,6 +113,15 @@ def parse_explanation(answer: bytes) -> dict[str, Any]:
     return _decode(answer, _Explanation).result
 
 
+def parse_generated_at(answer: bytes) -> int:
+    """Read when the live data was made."""
+    return _decode(answer, _GeneratedAt).result
+
+
+class _GeneratedAt(msgspec.Struct, frozen=True):
+    result: int
+
+
 class _Explanation(msgspec.Struct, frozen=True):
     result: dict[str, Any]
 
