@@ -10,7 +10,7 @@ import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from joserfc import jws
 from joserfc.jwk import ECKey
@@ -77,6 +77,7 @@ JSON = st.recursive(
 
 
 @given(value=JSON)
+@example(value={"a\u2028": "\u2029<&>\x7f"})
 def test_json_is_written_as_opa_writes_it_to_take_a_hash(value: object) -> None:
     expected = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     assert canonical(value).decode() == expected.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
