@@ -7,7 +7,6 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,8 @@ from gateway import audit
 from gateway.errors import DecisionUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.config import Live, Loaded
     from gateway.endpoints.gate import Door
     from gateway.ledger import Ledger
