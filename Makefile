@@ -53,18 +53,13 @@ bench: setup
 
 # --- checks: everything that CI runs ------------------------------------------------------------------------------
 
-# The OPA that the product itself would run.
-OPA = $$($(BIN)/python -c 'from gateway.pdp.opa_binary import find; print(find().path)')
-
 test: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	@set -e; opa="$(OPA)"; set -x; \
-	"$$opa" fmt --fail --list policies examples/policies; \
-	"$$opa" check --strict --schema policies/schemas policies/portcullis; \
-	"$$opa" test --fail-on-empty policies/portcullis custom:examples/policies
-	@if command -v regal >/dev/null; then echo "regal lint policies"; regal lint policies; fi
+	$(BIN)/portcullis policy check examples/policies
+	$(BIN)/portcullis policy test --cases tests/cases --coverage examples/policies
+	@if command -v regal >/dev/null; then set -x; regal lint policies; fi
 	$(BIN)/pytest $(ARGS)
 
 # --- upkeep -------------------------------------------------------------------------------------------------------

@@ -49,7 +49,10 @@ def parsed(words: list[str]) -> click.Context:
     command: click.Command = main
     rest = list(words)
     while isinstance(command, click.Group):
-        command = command.commands[rest.pop(0)]
+        found = command.get_command(click.Context(command), rest[0])
+        assert found, f"portcullis has no command {rest[0]}"
+        command = found
+        del rest[0]
     return command.make_context(command.name, rest)
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,16 +44,6 @@ async def started(demo: Running) -> None:
     await until(lambda: demo.require() or "Ctrl-C" in demo.out.read_text(), START_SECONDS, "the demo runs")
 
 
-def parts_of(demo: Running) -> dict[str, int]:
-    """Return the demo's child processes by the script or command that each runs."""
-    listing = subprocess.run(
-        ["ps", "-A", "-o", "ppid=,pid=,command="], check=True, capture_output=True, text=True
-    ).stdout
-    children = [line.split(maxsplit=2) for line in listing.splitlines() if line.split()[0] == str(demo.popen.pid)]
-    name = re.compile(r"issuer\.py|servers\.py|portcullis up")
-    return {found[0]: int(pid) for _, pid, command in children if (found := name.search(command))}
-
-
 async def test_a_signal_stops_every_part_of_the_demo(demo: Running, ports: dict[str, int]):
     await started(demo)
     assert all(map(listens, ports.values()))
@@ -66,9 +54,9 @@ async def test_a_signal_stops_every_part_of_the_demo(demo: Running, ports: dict[
 
 async def test_when_one_part_dies_the_demo_says_which_and_stops_the_others(demo: Running, ports: dict[str, int]):
     await started(demo)
-    os.kill(parts_of(demo)["servers.py"], signal.SIGKILL)
+    os.kill(int(demo.out.with_name(".run").joinpath("state", "lock").read_text()), signal.SIGKILL)
     assert demo.popen.wait(STOP_SECONDS) == 1
-    assert "servers has ended with status -9" in demo.err.read_text()
+    assert "gateway has ended with status -9" in demo.err.read_text()
     assert not any(map(listens, ports.values()))
 
 

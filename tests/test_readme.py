@@ -10,13 +10,14 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.processes import free_port, running
+from tests.support.processes import Running, free_port, running
 from tests.support.shell import path_with_stand_ins
 from tests.support.wait import until
 
@@ -121,23 +122,39 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
 
 
 async def test_every_command_block_of_the_readme_does_what_it_says(reader: Reader):
-    first, *others = blocks()
-    assert first.info == "terminal"
-    assert {block.info for block in others} == {""}
+    assert {block.info for block in blocks()} == {"", "terminal"}
     before: list[str] = []
-    with running(["bash", "-c", first.commands], reader.folder, environment=reader.environment) as demo:
-        await until(lambda: demo.require() or "Ctrl-C" in demo.out.read_text(), START_SECONDS, "the demo runs")
-        for block in others:
+    with ExitStack() as terminal:
+        for number, block in enumerate(blocks()):
+            if block.info == "terminal":
+                terminal.close()
+                await in_terminal(terminal, reader, block.commands, f"terminal-{number}")
+                continue
             expected = block.expected and reader.elsewhere(block.expected)
             await until(
                 lambda b=block, e=expected: as_said(b.kind, e, reader.paste(b.commands, before)), PATIENCE_SECONDS
             )
             if block.commands.startswith(". "):
                 before.append(block.commands)
-        os.killpg(demo.popen.pid, signal.SIGINT)
-        demo.popen.wait(STOP_SECONDS)
+
+
+async def in_terminal(terminal: ExitStack, reader: Reader, commands: str, name: str) -> None:
+    """Run the demo until the terminal is closed, which is Ctrl-C."""
+    environment = reader.environment
+    if found := re.search(r' ARGS="(.*)"', commands):
+        environment["ARGS"] += f" {found[1]}"
+        commands = commands.replace(found[0], "")
+    demo = terminal.enter_context(running(["bash", "-c", commands], reader.folder, name=name, environment=environment))
+    await until(lambda: demo.require() or "Ctrl-C" in demo.out.read_text(), START_SECONDS, "the demo runs")
+    terminal.callback(interrupt, demo, reader)
+
+
+def interrupt(demo: Running, reader: Reader) -> None:
+    """Press Ctrl-C, and see that everything is gone."""
+    os.killpg(demo.popen.pid, signal.SIGINT)
+    demo.popen.wait(STOP_SECONDS)
     assert "Stopped." in demo.out.read_text()
-    assert not any(listens(port) for port in reader.ports.values())
+    assert not any(map(listens, reader.ports.values()))
 
 
 def listens(port: int) -> bool:

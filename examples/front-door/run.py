@@ -7,6 +7,7 @@ make run ARGS="--port 8001 --issuer-port 9001 --server-port 8081"
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from pathlib import Path
@@ -52,6 +53,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=8000, help="the gateway's port")
     parser.add_argument("--server-port", type=int, default=8080, help="the MCP servers' port")
     parser.add_argument("--issuer-port", type=int, default=9090, help="the issuer's port")
+    parser.add_argument("--policies", type=Path, help="a folder of Rego of your own")
     parser.add_argument("--folder", type=Path, default=Path(".run"), help="where state, logs and tokens go")
     return parser.parse_args()
 
@@ -61,6 +63,9 @@ def start(demo: Demo, options: argparse.Namespace) -> None:
     issuer = demo.issuer(options.issuer_port)
     endpoint = demo.servers(options.server_port)
     config = adapted(HERE / "config.yaml", demo.folder, issuer=issuer, endpoint=endpoint)
+    if options.policies:
+        with config.open("a") as file:
+            file.write(f"opa:\n  custom_policies: {json.dumps(str(options.policies.absolute()))}\n")
     gateway = demo.gateway(config, options.port, host=options.host)
     variables = demo.folder / "tokens.sh"
     variables.touch(mode=0o600)

@@ -59,7 +59,6 @@ def jq(arguments: list[str]) -> str:
         "[.result.tools[].name]": names,
         ".result.content[0].text": text,
         ".result.content[0].text // .error.message": text or document.get("error", {}).get("message"),
-        ".path": document.get("path"),
     }[expression]
     written = found if "-r" in flags and isinstance(found, str) else json.dumps(found, separators=(",", ":"))
     return f"{written}\n"
