@@ -110,8 +110,13 @@ _tenants_whole if {
 		"tenants",
 		"withdrawn",
 	} - object.keys(data.portcullis_data)) == 0
-	is_object(data.portcullis_data.rbac.bindings)
-	is_number(data.portcullis_data.settings.max_staleness_seconds)
+	configured := data.portcullis_data
+	count({"anonymous", "default_role", "on_stale"} - object.keys(configured.settings)) == 0
+	is_number(configured.settings.max_staleness_seconds)
+	is_object(configured.withdrawn.global)
+	is_object(configured.withdrawn.tenant)
+	is_object(configured.rbac.roles)
+	is_object(configured.rbac.bindings)
 }
 
 _live_whole if {

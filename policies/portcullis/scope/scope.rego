@@ -74,7 +74,10 @@ _unscoped if input.principal.credential.scope == null
 
 _unscoped if input.principal.credential.scope == "global"
 
-_unscoped if input.principal.credential.scope == concat("", ["tenant:", input.principal.tenant])
+_unscoped if {
+	is_string(input.principal.tenant)
+	input.principal.credential.scope == concat(":", ["tenant", input.principal.tenant])
+}
 
 _narrowed := catalog.ids if {
 	is_object(data.portcullis_data.tenants)
