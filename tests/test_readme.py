@@ -49,13 +49,15 @@ def blocks() -> list[Block]:
 
 
 def as_said(kind: str | None, expected: str | None, printed: str) -> bool:
-    """Whether the output is what README shows; `…` stands for anything."""
+    """Whether the output is what README shows; `…` stands for anything on its line, alone on a line for any lines."""
     if expected is None:
         return True
     if kind == "json":
         return holds(json.loads(expected), json.loads(printed or "null"))
-    pattern = re.escape(expected.strip()).replace("…", ".*")
-    return re.fullmatch(pattern, printed.replace("\r\n", "\n").strip(), re.DOTALL) is not None
+    lines = [
+        r"(?:.*\n)*" if line == "…" else re.escape(line).replace("…", ".*") + r"\n" for line in expected.splitlines()
+    ]
+    return re.fullmatch("".join(lines), printed.replace("\r\n", "\n").rstrip() + "\n") is not None
 
 
 def holds(shown: dict[str, Any], document: Any) -> bool:
@@ -98,7 +100,8 @@ class Reader:
             text=True,
             timeout=120,
         )
-        assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
+        if done.returncode:
+            raise RuntimeError(f"{script}\n{done.stdout}{done.stderr}")
         return done.stdout
 
 
@@ -130,12 +133,26 @@ async def test_every_command_block_of_the_readme_does_what_it_says(reader: Reade
                 terminal.close()
                 await in_terminal(terminal, reader, block.commands, f"terminal-{number}")
                 continue
-            expected = block.expected and reader.elsewhere(block.expected)
-            await until(
-                lambda b=block, e=expected: as_said(b.kind, e, reader.paste(b.commands, before)), PATIENCE_SECONDS
-            )
+            await shown(reader, block, before)
             if block.commands.startswith(". "):
                 before.append(block.commands)
+
+
+async def shown(reader: Reader, block: Block, before: list[str]) -> None:
+    """Paste a block until it prints what README shows."""
+    expected = block.expected and reader.elsewhere(block.expected)
+    printed = ""
+
+    def as_expected() -> bool:
+        nonlocal printed
+        printed = reader.paste(block.commands, before)
+        return as_said(block.kind, expected, printed)
+
+    try:
+        await until(as_expected, PATIENCE_SECONDS)
+    except AssertionError:
+        assert f"{block.commands}{printed}" == f"{block.commands}{expected}"
+        raise
 
 
 async def in_terminal(terminal: ExitStack, reader: Reader, commands: str, name: str) -> None:
