@@ -11,7 +11,7 @@ from aiohttp import web
 
 from bundles.catalog import Catalog
 from bundles.overlay import config_withdrawals
-from bundles.signing import verification_keys
+from bundles.signing import ensure_key, verification_keys
 from gateway import background
 from gateway.audit import AuditFile, AuditTrail, prune_hourly
 from gateway.authn import CredentialIndex
@@ -103,7 +103,7 @@ async def _assembled(stack: AsyncExitStack, loaded: Loaded, state: StateDir, *, 
 
 def _sources(loaded: Loaded, state: StateDir, *, with_sync: bool) -> Sources:
     if with_sync:
-        state.signing_keys()
+        ensure_key(loaded.config, state)
     return Sources(loaded, state, lambda: verification_keys(state.path))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bundles.signing import verification_keys
+from bundles.signing import ensure_key, verification_keys
 from gateway.cli.common import config_option, state_dir_option
 from gateway.config import Config, load
 from gateway.errors import ConfigError, Mistake
@@ -55,7 +55,7 @@ def config(
     if token_path is None:
         state.secret(token)
     if output is not None:
-        state.signing_keys()
+        ensure_key(loaded, state)
     settings = OpaSettings(
         sync_url=sync_url or _sync_url(loaded, config_path),
         replica=name,

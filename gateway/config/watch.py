@@ -61,8 +61,10 @@ class Watcher:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._listen())
             while True:
+                # Not wait_for: on Python 3.11 it can swallow a cancellation that comes together with the news.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), self._poll_seconds)
+                    async with asyncio.timeout(self._poll_seconds):
+                        await self._news.wait()
                 self._news.clear()
                 await self._look()
 

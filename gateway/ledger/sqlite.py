@@ -34,7 +34,11 @@ PRUNE_BATCH = 2000
 class SqliteLedger:
     """The ledger's interface over one SQLite file, which several processes of one machine may share."""
 
-    def __init__(self, thread: ThreadPoolExecutor, writer: sqlite3.Connection, reader: sqlite3.Connection) -> None:
+    def __init__(
+        self, path: Path, thread: ThreadPoolExecutor, writer: sqlite3.Connection, reader: sqlite3.Connection
+    ) -> None:
+        self._path = path
+        self._file = _identity(path)
         self._thread = thread
         self._writer = writer
         self._reader = reader
@@ -52,12 +56,11 @@ class SqliteLedger:
         except BaseException:
             thread.shutdown(wait=False)
             raise
-        return cls(thread, writer, reader)
+        return cls(path, thread, writer, reader)
 
     async def meta(self) -> LedgerMeta:
         """Return where the ledger stands; read on the loop, because the hop to a thread costs ten times the read."""
-        if self._closed:
-            raise Unavailable("the ledger is closed")
+        self._require_open()
         try:
             return rows.meta(self._reader.execute(statements.META).fetchall()[0])
         except sqlite3.OperationalError:
@@ -158,6 +161,9 @@ class SqliteLedger:
     def _require_open(self) -> None:
         if self._closed:
             raise Unavailable("the ledger is closed")
+        if _identity(self._path) != self._file:
+            # The old file is still open here, and what is written to it is lost to everybody else.
+            raise Unavailable(f"the ledger {self._path} was replaced while it was open; restart to use the new one")
 
     async def _run(self, job: Callable[[], T]) -> T:
         """Run a job in the ledger's thread; whoever waits may be cancelled, the job goes through to its end."""
@@ -165,6 +171,15 @@ class SqliteLedger:
             return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, job))
         except sqlite3.Error as error:
             raise Unavailable(f"the ledger does not answer: {error}") from error
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return which file lies at a path, None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _transact(db: sqlite3.Connection, transaction: Callable[..., T], arguments: tuple[Any, ...]) -> T:
