@@ -132,11 +132,11 @@ def _read_data(path: Path, mistakes: list[Mistake]) -> Mapping[str, Any]:
     mistakes += document.mistakes
     try:
         if isinstance(document.data, dict):
-            canonical(document.data)
+            json.dumps(document.data, allow_nan=False)
             return document.data
         if not document.mistakes:
             mistakes.append(_mistake(path, "must be a mapping"))
-    except TypeError:
+    except (TypeError, ValueError):
         mistakes.append(_mistake(path, "holds what JSON cannot say, a date perhaps; put it in quotes"))
     return {}
 
