@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from bench.stack import Side, Stack
 
 SLOW_CALLS = 64
-SLOW_SERVER = 50
+SERVER = 50
+ASKS = {ask.name: ask for ask in (*(asking.listing(count) for count in asking.COUNTS), asking.calling(SERVER))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,7 @@ class Plan:
     @classmethod
     def of(cls, options: argparse.Namespace) -> Plan:
         """Return the plan that the command line asks for."""
-        asks = (*(asking.listing(count) for count in asking.COUNTS), asking.calling(SLOW_SERVER))
-        chosen = tuple(ask for ask in asks if not options.only or ask.name in options.only)
+        chosen = tuple(ASKS[name] for name in options.only or ASKS)
         if options.quick:
             return cls(chosen, tuple(options.concurrency), 1, 0.25, options.era)
         return cls(chosen, tuple(options.concurrency), options.slices, options.seconds, options.era)
@@ -73,7 +73,7 @@ def measure(plan: Plan, stack: Stack, load: Generator) -> list[Cell]:
 
 def slow_calls(side: Side, stack: Stack, load: Generator, era: str) -> float:
     """Return how many seconds 64 calls at once of the tool that takes one second last; NaN where one failed."""
-    ask = asking.calling_slow(SLOW_SERVER)
+    ask = asking.calling_slow(SERVER)
     job = side.job(ask, era, SLOW_CALLS) | {"count": SLOW_CALLS}
     outcome = load.measure(ask, job, stack.cpu)
     return math.nan if outcome.errors or len(outcome.latencies) != SLOW_CALLS else outcome.seconds
@@ -105,7 +105,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--slices", type=int, default=4, help="slices for each cell (default: 4)")
     made.add_argument("--seconds", type=float, default=0.8, help="length of a slice (default: 0.8)")
     made.add_argument("--concurrency", type=int, nargs="+", default=[1, 16, 64], metavar="N")
-    made.add_argument("--only", nargs="+", metavar="ASK", help='of "list 4", "list 50", "list 200", "call"')
+    made.add_argument("--only", nargs="+", choices=ASKS, help="these questions alone")
     made.add_argument("--era", choices=["legacy", "modern"], default="legacy", help="how the agent speaks")
     return made
 
