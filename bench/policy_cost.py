@@ -23,72 +23,67 @@ from typing import Any
 from gateway.pdp.opa_binary import find
 from policies import ROOT
 
-TOOLS = [f"s{server}/tool_{tool}" for server in range(4) for tool in range(50)]
+SERVERS = [f"s{number}" for number in range(4)]
+TOOLS = [f"{server}/tool_{tool}" for server in SERVERS for tool in range(50)]
 EXAMPLE = ROOT.parent / "examples" / "policies"
 BENCHED = re.compile(r"^Benchmark\S*\s+\d+\s+(\d+(?:\.\d+)?) ns/op.*?(\d+) B/op\s+(\d+) allocs/op", re.MULTILINE)
 
 
 def snapshot(tenants: int, packages: dict[str, list[str]]) -> dict[str, Any]:
     """Return the data of a front door with this many tenants; the same number makes the same data."""
+    manifest = {"manifest": {"revision": "r1"}}
+    custom = {"manifest": {"revision": "r1", "metadata": {"packages": packages}}}
+    bundles = {"policy": manifest, "custom": custom, "tenants": manifest, "live": manifest}
+    return {"system": {"bundles": bundles}, "portcullis_data": configured(tenants), "portcullis_live": live()}
+
+
+def configured(tenants: int) -> dict[str, Any]:
+    """Return what config says."""
     draw = random.Random(1)
-    sets = {f"{number:016x}": dict.fromkeys(draw.sample(TOOLS, 3), True) for number in range(tenants)}
-    sets["allow"] = dict.fromkeys(TOOLS[:150], True)
-    known = {
-        f"tenant:{number}": {"active": True, "offer": "all", "deny": f"{number:016x}"}
-        | ({"allow": "allow"} if number % 2 else {})
-        for number in range(tenants)
-    }
-    manifest = {"revision": "r1"}
-    custom = {"revision": "r1", "metadata": {"packages": packages}}
+    denied = {f"{number:016x}": dict.fromkeys(draw.sample(TOOLS, 3), True) for number in range(tenants)}
+    settings = {"on_stale": "serve", "max_staleness_seconds": 300, "default_role": "developer", "anonymous": False}
+    of_server = {server: {id_: True for id_ in TOOLS if id_.startswith(f"{server}/")} for server in SERVERS}
     return {
-        "system": {
-            "bundles": {
-                "policy": {"manifest": manifest},
-                "custom": {"manifest": custom},
-                "tenants": {"manifest": manifest},
-                "live": {"manifest": manifest},
-            }
+        "mode": "front_door",
+        "config": "bench",
+        "settings": settings,
+        "flat": {f"{id_.partition('/')[2]}_{id_[1]}": {id_: True} for id_ in TOOLS},
+        "contested": {},
+        "offers": {"all": dict.fromkeys(TOOLS, True)},
+        "sets": {**denied, "allow": dict.fromkeys(TOOLS[:150], True)},
+        "servers": {server: {} for server in SERVERS},
+        "server_ids": of_server,
+        "everyone": {},
+        "tenants": {
+            f"tenant:{number}": {"active": True, "offer": "all", "deny": f"{number:016x}"}
+            | ({"allow": "allow"} if number % 2 else {})
+            for number in range(tenants)
         },
-        "portcullis_data": {
-            "mode": "front_door",
-            "config": "bench",
-            "settings": {
-                "on_stale": "serve",
-                "max_staleness_seconds": 300,
-                "default_role": "developer",
-                "anonymous": False,
-            },
-            "flat": {f"{id_.partition('/')[2]}_{id_[1]}": {id_: True} for id_ in TOOLS},
-            "contested": {},
-            "offers": {"all": dict.fromkeys(TOOLS, True)},
-            "sets": sets,
-            "servers": {f"s{server}": {} for server in range(4)},
-            "server_ids": {
-                f"s{server}": {id_: True for id_ in TOOLS if id_.startswith(f"s{server}/")} for server in range(4)
-            },
-            "everyone": {},
-            "tenants": known,
-            "withdrawn": {
-                "global": {"s0/tool_1": {"origin": "config"}},
-                "tenant": {"tenant:3": {"s0/tool_2": {"origin": "config"}}},
-            },
-            "rbac": {
-                "roles": {"developer": {"tool:list": True, "tool:invoke": True, "mcp_servers:read": True}},
-                "bindings": {f"user:{number}": {"global": {"developer": {}}} for number in range(0, tenants, 2)},
-            },
+        "withdrawn": {
+            "global": {"s0/tool_1": {"origin": "config"}},
+            "tenant": {"tenant:3": {"s0/tool_2": {"origin": "config"}}},
         },
-        "portcullis_live": {
-            "epoch": "0" * 32,
-            "revision": 42,
-            "generated_at": int(time.time()),
-            "withdrawn": {
-                "global": {f"s1/tool_{number}": {"by": "user:root", "at": 0} for number in range(10)},
-                "tenant": {"tenant:5": {"s1/tool_12": {"by": "user:root", "at": 0}}},
-            },
-            "revoked": {},
-            "bindings": {},
-            "scopes": {},
+        "rbac": {
+            "roles": {"developer": {"tool:list": True, "tool:invoke": True, "mcp_servers:read": True}},
+            "bindings": {f"user:{number}": {"global": {"developer": {}}} for number in range(0, tenants, 2)},
         },
+    }
+
+
+def live() -> dict[str, Any]:
+    """Return what has happened at runtime: a dozen withdrawals."""
+    withdrawal = {"by": "user:root", "at": 0}
+    return {
+        "epoch": "0" * 32,
+        "revision": 42,
+        "generated_at": int(time.time()),
+        "withdrawn": {
+            "global": {f"s1/tool_{number}": withdrawal for number in range(10)},
+            "tenant": {"tenant:5": {"s1/tool_12": withdrawal}},
+        },
+        "revoked": {},
+        "bindings": {},
+        "scopes": {},
     }
 
 
