@@ -48,7 +48,15 @@ class Door:
 class Gate:
     """Turns an HTTP request into a Caller, or refuses it; failed authentications are recorded here."""
 
-    def __init__(self, current: Callable[[], Door], trail: AuditTrail, failures: FailureTally) -> None:
+    def __init__(
+        self,
+        current: Callable[[], Door],
+        trail: AuditTrail,
+        failures: FailureTally,
+        *,
+        body_seconds: float = BODY_SECONDS,
+    ) -> None:
+        self._body_seconds = body_seconds
         self._current = current
         self._trail = trail
         self._failures = failures
@@ -78,7 +86,7 @@ class Gate:
         """Return the whole body; a slow one is 408, one over `max_body_bytes` is 413, another media type is 415."""
         chunks = bytearray()
         try:
-            async with asyncio.timeout(BODY_SECONDS):
+            async with asyncio.timeout(self._body_seconds):
                 async for chunk in request.content.iter_any():
                     chunks += chunk
                     if len(chunks) > door.config.server.max_body_bytes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -20,19 +21,29 @@ if TYPE_CHECKING:
 
 HEAD_SECONDS = 10.0
 BODY_SECONDS = 15.0
+WRITE_SECONDS = 30.0
 KEEPALIVE_SECONDS = 75.0
 CONNECTIONS = 4096
 CONNECTIONS_PER_PEER = 512
 
 
-class Connection(RequestHandler):
-    """One client connection: its head must be whole in time, and its peer may not hold too many."""
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds within which a head must be whole, and within which a peer must take some of an answer."""
 
-    __slots__ = ("_head_timer", "_peer")
+    head: float = HEAD_SECONDS
+    write: float = WRITE_SECONDS
+
+
+class Connection(RequestHandler):
+    """One client connection: its head must be whole and its answers taken in time, and its peer may not hold many."""
+
+    __slots__ = ("_head_timer", "_peer", "_write_timer")
 
     def __init__(self, server: Server, **options: Any) -> None:
         super().__init__(server, **options)
         self._head_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
         self._peer = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -56,8 +67,20 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Uncount the connection."""
         self._head_done()
+        self._write_done()
         self._server.release(self._peer)
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Give a peer that takes no more of an answer its deadline; what is buffered for it is ours to hold."""
+        super().pause_writing()
+        self._write_done()
+        self._expect_progress()
+
+    def resume_writing(self) -> None:
+        """Forget the deadline: the peer has read on."""
+        super().resume_writing()
+        self._write_done()
 
     @property
     def _server(self) -> Server:
@@ -73,13 +96,31 @@ class Connection(RequestHandler):
             self._head_timer.cancel()
             self._head_timer = None
 
+    def _expect_progress(self) -> None:
+        if self.transport is not None:
+            left = self.transport.get_write_buffer_size()
+            loop = asyncio.get_running_loop()
+            self._write_timer = loop.call_later(self._server.write_seconds, self._require_progress, left)
+
+    def _require_progress(self, before: int) -> None:
+        if self.transport is not None and self.transport.get_write_buffer_size() >= before:
+            self.transport.abort()
+        else:
+            self._expect_progress()
+
+    def _write_done(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
 
 class Server(web.Server):
     """Makes connections and counts them, in all and by peer."""
 
-    def __init__(self, *arguments: Any, head_seconds: float, per_peer: int, **options: Any) -> None:
+    def __init__(self, *arguments: Any, deadlines: Deadlines, per_peer: int, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.head_seconds = head_seconds
+        self.head_seconds = deadlines.head
+        self.write_seconds = deadlines.write
         self._per_peer = per_peer
         self._peers: Counter[str] = Counter()
         self._open = 0
@@ -110,11 +151,11 @@ class Runner(web.AppRunner):
         app: web.Application,
         *,
         drain_seconds: float,
-        head_seconds: float = HEAD_SECONDS,
+        deadlines: Deadlines | None = None,
         per_peer: int = CONNECTIONS_PER_PEER,
     ) -> None:
         super().__init__(app, access_log=None, shutdown_timeout=drain_seconds)
-        self._head_seconds = head_seconds
+        self._deadlines = deadlines or Deadlines()
         self._per_peer = per_peer
 
     async def _make_server(self) -> Server:
@@ -122,7 +163,7 @@ class Runner(web.AppRunner):
         return Server(
             self.app._handle,  # noqa: SLF001 (what AppRunner itself passes)
             request_factory=self.app._make_request,  # noqa: SLF001
-            head_seconds=self._head_seconds,
+            deadlines=self._deadlines,
             per_peer=self._per_peer,
             handler_cancellation=True,
             auto_decompress=False,
