@@ -1,7 +1,7 @@
 """What one decision costs in OPA, and whether it grows with the number of tenants.
 
-    python bench/policy_cost.py                        # 10, 1,000 and 10,000 tenants, 200 tools
-    python bench/policy_cost.py --tenants 10 --runs 1 --only call
+    python -m bench.policy_cost                        # 10, 1,000 and 10,000 tenants, 200 tools
+    python -m bench.policy_cost --tenants 10 --runs 1 --only call
 
 Runs `opa bench` over the shipped policy and generated data: four servers of fifty tools, a deny list of its own for
 each tenant, an allow list for every second one, withdrawals in all four overlays, and the worked example as custom
