@@ -143,6 +143,8 @@ class AuditTrail:
         self._pending: list[AuditEvent] = []
         self._in_ledger = 0  # how many of the pending ones the ledger has and the file does not yet
         self._news = asyncio.Event()
+        # Closing meets a commit under way: two at once would write its events twice and drop later ones unwritten.
+        self._committing = asyncio.Lock()
         self._closing = False
 
     def require_room(self) -> None:
@@ -171,6 +173,10 @@ class AuditTrail:
             await self._commit_pending()
 
     async def _commit_pending(self) -> None:
+        async with self._committing:
+            await self._commit_groups()
+
+    async def _commit_groups(self) -> None:
         while self._pending:
             group = tuple(self._pending)
             try:
