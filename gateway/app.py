@@ -59,7 +59,7 @@ async def running(loaded: Loaded, state: StateDir, *, with_sync: bool) -> AsyncI
         await _served(stack, gateway)
         gateway.add_gauges()
         background.run(stack, gateway.catch_up(), "catch up with the ledger")
-        background.run(stack, gateway.follow_age(), "follow the age of the live data")
+        background.run(stack, gateway.follow_data(), "follow the data that OPA decides on")
         stack.push_async_callback(gateway.drain)
         yield gateway
 

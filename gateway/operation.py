@@ -40,6 +40,7 @@ class Gateway:
     draining: bool = False
     caught_up: bool = False
     generated_at: int = 0
+    contested: int = 0
 
     async def waiting_for(self) -> tuple[str, ...]:
         """Return what keeps this gateway from being ready, nothing if it is; no names, anybody may ask."""
@@ -72,11 +73,13 @@ class Gateway:
         for name, text, value in GAUGES:
             self.rooms.metrics.gauge(name, text, functools.partial(value, self))
 
-    async def follow_age(self) -> None:
-        """Keep asking OPA how old its live data is, until cancelled; while it does not answer, the age grows."""
+    async def follow_data(self) -> None:
+        """Keep asking OPA for what the gauges say of its data; while it does not answer, the age grows."""
         while True:
             with contextlib.suppress(DecisionUnavailable):
-                self.generated_at = await self.rooms.pdp(self.live.value.config).generated_at()
+                pdp = self.rooms.pdp(self.live.value.config)
+                self.generated_at = await pdp.generated_at()
+                self.contested = await pdp.contested()
             await asyncio.sleep(AGE_SECONDS)
 
     async def drain(self) -> None:
@@ -119,6 +122,7 @@ def _sync_restarts(gateway: Gateway) -> int:
 GAUGES: tuple[tuple[str, str, Callable[[Gateway], float]], ...] = (
     ("policy_revision", "Newest revision decided on.", _revision),
     ("policy_age_seconds", "Age of the live data that OPA decides on.", lambda it: time.time() - it.generated_at),
+    ("names_contested", "Tools that share their flat name with another's.", lambda it: it.contested),
     ("opa_restarts", "Restarts of the supervised OPA.", _opa_restarts),
     ("sync_restarts", "Restarts of the supervised sync.", _sync_restarts),
     ("definitions_missing", "Tools left out of lists, having no definition.", lambda it: it.rooms.inventory.left_out),

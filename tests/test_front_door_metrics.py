@@ -55,3 +55,4 @@ async def test_the_age_and_the_revision_of_policy_are_known(world: World) -> Non
 
     await until(known)
     assert (await scraped(world))["portcullis_opa_restarts"] == 0
+    assert (await scraped(world))["portcullis_names_contested"] == 0

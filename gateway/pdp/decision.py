@@ -118,8 +118,17 @@ def parse_generated_at(answer: bytes) -> int:
     return _decode(answer, _GeneratedAt).result
 
 
+def parse_contested(answer: bytes) -> int:
+    """Read how many tools have a flat name that they share with another's."""
+    return len(_decode(answer, _Contested).result)
+
+
 class _GeneratedAt(msgspec.Struct, frozen=True):
     result: int
+
+
+class _Contested(msgspec.Struct, frozen=True):
+    result: dict[str, str]
 
 
 class _Explanation(msgspec.Struct, frozen=True):

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gateway.errors import DecisionUnavailable
 from gateway.model import ANONYMOUS, Question, RequestInfo, Verdict
-from gateway.pdp.decision import parse_admin, parse_call, parse_explanation, parse_generated_at, parse_list
+from gateway.pdp.decision import (
+    parse_admin,
+    parse_call,
+    parse_contested,
+    parse_explanation,
+    parse_generated_at,
+    parse_list,
+)
 from gateway.pdp.question import CALL, LIST, encode, lane
 
 if TYPE_CHECKING:
@@ -20,6 +27,7 @@ if TYPE_CHECKING:
 
 MAX_ARGUMENTS_BYTES = 65_536
 GENERATED_AT = "/v1/data/portcullis_live/generated_at"
+CONTESTED = "/v1/data/portcullis_data/contested"
 _POLICY_PATH = re.compile(r"[A-Za-z0-9_]+(?:/[A-Za-z0-9_]+)*")
 # Reasons that speak of OPA and its data, not of who asks; a replica that gives one for any question is not ready.
 _NOT_READY = frozenset({"policy_data_missing", "mode_mismatch", "data_stale", "policy_error"})
@@ -78,6 +86,10 @@ class Pdp:
         """Return when sync made the live data that OPA decides on, in seconds since the epoch."""
         answer = await self._client.query(GENERATED_AT, b"{}", lane="gauge")
         return parse_generated_at(answer)
+
+    async def contested(self) -> int:
+        """Return how many tools are offered to nobody under a flat name, because others have the same."""
+        return parse_contested(await self._client.query(CONTESTED, b"{}", lane="gauge"))
 
     async def ready(self) -> str | None:
         """Ask one harmless question of each kind; return None if OPA decides, else why not."""
