@@ -14,7 +14,7 @@ PARTS = ("gateway", "opa", "backend", "load")
 
 def console() -> Console:
     """Return the standard output, of a width that no table is folded at when it is not a terminal."""
-    made = Console(highlight=False, markup=False, emoji=False)
+    made = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     if not made.is_terminal:
         made.width = 140
     return made
@@ -23,6 +23,7 @@ def console() -> Console:
 def gateway(figures: dict[str, Any]) -> None:
     """Print what `bench.gateway` measured."""
     out = console()
+    out.print("CPU in µs for one request: of the cheapest slice, and the mean of all slices")
     out.print(cells(figures["cells"]))
     slow = figures["slow_calls"]
     seconds = ", ".join(f"{side} {took:.2f} s" for side, took in slow["seconds"].items())
@@ -38,8 +39,7 @@ def cells(documents: list[dict[str, Any]]) -> Table:
 
     What else the machine does makes a slice dearer and never cheaper, so the cheapest one is held against the budget.
     """
-    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
-    table.title = "CPU in µs for one request: of the cheapest slice, and the mean of all slices"
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("question", "at once", "way", "req/s", "p50 ms", "p99 ms", "errors"):
         table.add_column(column, justify="left" if column in ("question", "way") else "right")
     for part in (*PARTS, "gateway budget", "opa budget"):
@@ -73,8 +73,8 @@ def budget(cell: dict[str, Any], part: str) -> str:
 def withdrawal(figures: dict[str, Any]) -> None:
     """Print what `bench.withdrawal` measured."""
     out = console()
-    title = f"milliseconds after the request was sent; budget {ENFORCED_BUDGET_MS:g} ms p99 when idle"
-    table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
+    out.print(f"milliseconds after the request was sent; budget {ENFORCED_BUDGET_MS:g} ms p99 when idle")
+    table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("what")
     for column in ("n", "p50", "p99", "max"):
         table.add_column(column, justify="right")
