@@ -12,6 +12,7 @@ from bundles.catalog import Catalog, Ids, Interned
 from bundles.overlay import config_withdrawals
 from bundles.roles import ROLES
 from gateway.config import known_tenants
+from gateway.config.values import EVERY_TENANT
 from gateway.model import Mode, flat_name
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from gateway.config import Config
     from gateway.config.servers import Server
     from gateway.model import ServerInventory
-
-EVERY_KNOWN_TENANT = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +112,10 @@ def _offered(server: Server, catalog: Catalog) -> int:
 
 
 def _settings(config: Config) -> dict[str, Any]:
-    role = config.auth.default_role
     return {
-        "on_stale": str(config.opa.on_stale),
+        "on_stale": config.opa.on_stale,
         "max_staleness_seconds": config.opa.max_staleness_seconds,
-        "default_role": None if role in (None, "none") else role,
+        "default_role": config.auth.default_role,
         "anonymous": not config.auth.enabled or config.auth.allow_anonymous,
     }
 
@@ -127,7 +125,7 @@ def _tenants(
 ) -> dict[str, dict[str, Any]]:
     inactive = {tenant.id for tenant in config.tenants if not tenant.active}
     servers = [(server, catalogs[id_], offered[id_]) for id_, server in sorted(config.mcp_servers.items())]
-    anybody = [_share(server, catalog, mask, EVERY_KNOWN_TENANT) for server, catalog, mask in servers]
+    anybody = [_share(server, catalog, mask, EVERY_TENANT) for server, catalog, mask in servers]
     tenants = {}
     for tenant in sorted(known_tenants(config)):
         shares = []

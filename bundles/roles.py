@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-ROLES: dict[str, tuple[str, ...]] = {
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.config.values import Role
+
+ROLES: Mapping[Role, tuple[str, ...]] = {
     "admin": ("*",),
     "mcp_server_admin": ("mcp_servers:*", "tool:*"),
     "developer": ("mcp_servers:read", "mcp_servers:list", "mcp_servers:start", "tool:invoke", "tool:list"),

@@ -119,10 +119,10 @@ def _inside(network: Network, outer: Network) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a host of a URL is this machine by its spelling alone: `localhost` or a loopback literal."""
-    if host.lower() in LOCAL_NAMES:
+    """Say whether a host is this machine by its spelling alone: `localhost` or a loopback literal, `[::1]` too."""
+    if host.lower().rstrip(".") in LOCAL_NAMES:
         return True
     try:
-        return _within(ip_address(host), LOOPBACK) is not None
+        return _within(ip_address(host.removeprefix("[").removesuffix("]")), LOOPBACK) is not None
     except ValueError:
         return False

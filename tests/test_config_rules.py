@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.config import exposed, known_tenants
-from gateway.config.values import is_loopback
 from tests.support.files import RECIPE, loaded, mistakes
 
 if TYPE_CHECKING:
@@ -199,16 +198,6 @@ def test_paths_are_relative_to_the_file_and_home_is_known(tmp_path: Path):
 def test_default_role_none_switches_it_off(tmp_path: Path):
     assert loaded(tmp_path, "auth: {default_role: none}").config.auth.default_role is None
     assert loaded(tmp_path, "auth: {enabled: false}").config.auth.default_role == "developer"
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost", "LOCALHOST", "localhost."])
-def test_loopback_is_this_machine_by_name_or_address(host: str):
-    assert is_loopback(host)
-
-
-@pytest.mark.parametrize("host", ["", "0.0.0.0", "::", "10.0.0.1", "127.0.0.1.nip.io", "localhost.evil.com", "[::]"])
-def test_nothing_else_is_loopback(host: str):
-    assert not is_loopback(host)
 
 
 def test_networks_are_networks_and_single_addresses_count(tmp_path: Path):

@@ -138,12 +138,14 @@ def test_no_ipv6_disguise_admits_more_than_the_ipv4_address_in_it(number, disgui
         assert policy.admit(disguised) == policy.admit(plain)
 
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "::1"])
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "localhost.", "127.0.0.1", "127.9.9.9", "::1", "[::1]"])
 def test_loopback_is_known_by_its_spelling(host):
     assert is_loopback(host)
 
 
-@pytest.mark.parametrize("host", ["localhost.example.com", "example.com", "10.0.0.1", "127.0.0.1.nip.io", ""])
+@pytest.mark.parametrize(
+    "host", ["localhost.example.com", "example.com", "10.0.0.1", "127.0.0.1.nip.io", "", "0.0.0.0", "::", "[::]"]
+)
 def test_nothing_else_is_taken_for_loopback(host):
     assert not is_loopback(host)
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from gateway.config.servers import OWN_HEADERS, SENSITIVE
-from gateway.config.values import EVERY_TENANT, Secret, is_loopback
+from gateway.addresses import is_loopback
+from gateway.config.servers import SENSITIVE, is_own_header
+from gateway.config.values import EVERY_TENANT, Secret
 from gateway.model import Mode
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _headers(server: Server, at: Path) -> Iterator[Finding]:
     count = Counter(name.lower() for name in server.headers)
     for name, value in server.headers.items():
         lower = name.lower()
-        if lower in OWN_HEADERS or lower.startswith(("mcp-", "proxy-")):
+        if is_own_header(name):
             yield Finding((*at, name), "is the gateway's own to set; remove it")
         elif count[lower] > 1:
             yield Finding((*at, name), "is there twice but for upper and lower case; keep one")

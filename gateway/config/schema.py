@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, Wit
 from gateway.config.references import Context
 from gateway.config.servers import GlobalProjection, Server, Tenant
 from gateway.config.values import (
+    ROLES,
     BindHost,
     Count,
     Flag,
@@ -23,6 +24,7 @@ from gateway.config.values import (
     Port,
     PrincipalName,
     ReplicaName,
+    Role,
     Section,
     ServerId,
     TenantId,
@@ -31,7 +33,6 @@ from gateway.config.values import (
 from gateway.model import TENANT_ID, Mode
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"]
-Role = Literal["admin", "mcp_server_admin", "developer", "viewer", "auditor"]
 
 
 def default_replica() -> str:
@@ -74,7 +75,7 @@ def _storage(value: str, info: ValidationInfo) -> str:
 FilePath = Annotated[Path, AfterValidator(_in_folder)]
 Scope = Annotated[str, AfterValidator(_scope)]
 StorageUrl = Annotated[str, AfterValidator(_storage)]
-DefaultRole = Annotated[Role | None, BeforeValidator(_role_or_none), WithJsonSchema({"enum": [*Role.__args__, "none"]})]
+DefaultRole = Annotated[Role | None, BeforeValidator(_role_or_none), WithJsonSchema({"enum": [*ROLES, "none"]})]
 
 
 class ToolAccess(Section):

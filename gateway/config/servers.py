@@ -45,6 +45,12 @@ OWN_HEADERS = frozenset(
 )
 
 
+def is_own_header(name: str) -> bool:
+    """Whether a header of a request to a server is the gateway's to set, and no configuration's."""
+    lower = name.lower()
+    return lower in OWN_HEADERS or lower.startswith(("mcp-", "proxy-"))
+
+
 def _header_value(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, str):
         raise ValueError("must be text in quotes")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import ipaddress
 import re
 from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
 
 from gateway.model import SERVER_ID, TENANT_ID, TOOL_NAME
 
-ROLES = ("admin", "mcp_server_admin", "developer", "viewer", "auditor")
+Role = Literal["admin", "mcp_server_admin", "developer", "viewer", "auditor"]
+ROLES: tuple[str, ...] = get_args(Role)
 EVERY_TENANT = "*"
-LOOPBACK_NAMES = ("localhost", "localhost.localdomain")
 _PATTERN = re.compile(r"[A-Za-z0-9_./*?\[\]!-]{1,256}")
 PRINCIPAL = re.compile(r"(user|service|group):[^\s\x00-\x1f\x7f]{1,256}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
@@ -54,14 +54,6 @@ class Secret:
         return f"Secret({self.reference})"
 
     __str__ = __repr__
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine's own loopback name or address."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower().rstrip(".") in LOOPBACK_NAMES
 
 
 def _matching(pattern: re.Pattern[str], what: str) -> AfterValidator:

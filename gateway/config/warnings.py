@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from gateway.addresses import is_loopback
 from gateway.config.rules import known_tenants
-from gateway.config.values import is_loopback
 from gateway.model import Mode
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 from yarl import URL
 
+from gateway.config.servers import is_own_header
 from gateway.errors import UpstreamFailed
 from gateway.mcp.answers import Answer, ServerRequest, Unusable, parse
 from gateway.mcp.headers import SESSION
@@ -26,7 +27,6 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
 
 _OWN_HEADERS = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
-_OWN_NAMES = frozenset({"content-type", "accept", "accept-encoding", "host", "content-length", "transfer-encoding"})
 # The deadline is the caller's: it spans probing, handshake and call, which no single request knows.
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
 _TOO_LARGE = f"answered more than {MAX_ANSWER_BYTES // 1024 // 1024} MiB"
@@ -49,7 +49,7 @@ class Endpoint:
         self._url = URL(target.endpoint)
         self._session = session
         self._errands = errands
-        configured = {name: value for name, value in target.headers.items() if not _is_ours(name)}
+        configured = {name: value for name, value in target.headers.items() if not is_own_header(name)}
         self._headers = {**configured, **_OWN_HEADERS}
 
     async def ask(self, id_: int, body: bytes, headers: Mapping[str, str]) -> Reply:
@@ -134,10 +134,6 @@ class Endpoint:
             yield
         except (aiohttp.ClientError, OSError, Unusable, TooLong) as error:
             raise UpstreamFailed(self._server, _why(error)) from error
-
-
-def _is_ours(name: str) -> bool:
-    return name.lower() in _OWN_NAMES or name.lower().startswith("mcp-")
 
 
 def _why(error: Exception) -> str:
