@@ -54,12 +54,12 @@ class Probe:
     request: bytes
     shows: Callable[[bytes], bool]
 
-    async def sees(self) -> bool:
-        """Ask once."""
+    async def sees(self) -> bool | None:
+        """Ask once; None where nothing was decided (503), which shows nothing and proves nothing."""
         status, body = await self.connection.send(self.request)
-        if status != 200 and b'"error"' not in body:
+        if status not in (200, 503):
             raise asking.WrongAnswer(f"{status} {body[:300]!r}")
-        return self.shows(body)
+        return self.shows(body) if status == 200 else None
 
     async def seconds_until(self, visible: bool, since: float) -> float:
         """Repeat the request until the answer is as wanted; return when that answer came, in seconds after `since`."""
@@ -71,7 +71,11 @@ class Probe:
 
 
 class Trials:
-    """Withdrawals and restorations in turn; `milliseconds` has what they took, `late` who did not know it after."""
+    """Withdrawals and restorations in turn: what they took, and how often an answer did not know it afterwards.
+
+    `unapplied` counts admin answers that not every replica had acknowledged in time (202), `undecided` those that OPA
+    gave no decision for (503), which are asked again.
+    """
 
     def __init__(
         self, admin: Connection, key: str, port: int, watching: Sequence[Probe], after: Sequence[Probe]
@@ -84,6 +88,7 @@ class Trials:
         self.milliseconds: dict[str, list[float]] = defaultdict(list)
         self.late = 0
         self.unapplied = 0
+        self.undecided = 0
 
     async def run(self, count: int, seconds: float) -> None:
         """Do up to `count` trials in up to `seconds`."""
@@ -106,15 +111,20 @@ class Trials:
         path = f"/api/admin/tools/{server_of(SERVER)}/{TOOL}/{verb}"
         headers = {"Content-Type": "application/json", "X-API-Key": self._key}
         body = json.dumps({"tenant_id": f"tenant:{SERVER}"})
-        status, answer = await self._admin.send(Job(self._port, path, headers, body, 1).request())
+        request = Job(self._port, path, headers, body, 1).request()
+        while (answer := await self._admin.send(request))[0] == 503:
+            self.undecided += 1
+            if time.perf_counter() - since > GIVEN_UP_SECONDS:
+                break
+        status, text = answer
         answered = time.perf_counter() - since
         if status not in (200, 202):
-            raise asking.WrongAnswer(f"{verb}: {status} {answer[:300]!r}")
+            raise asking.WrongAnswer(f"{verb}: {status} {text[:300]!r}")
         if status == 202:
             self.unapplied += 1
         else:
             known = await asyncio.gather(*(probe.sees() for probe in self._after))
-            self.late += sum(seen is not visible for seen in known)
+            self.late += sum(seen is (not visible) for seen in known)
         return answered
 
 
@@ -156,11 +166,10 @@ async def trials(stack: Stack, count: int, seconds: float) -> Trials:
 
 def phase(name: str, done: Trials, note: str) -> dict[str, Any]:
     """Return the figures of a phase."""
-    note += (
-        f"{done.late} answers did not know it after the admin was told; {done.unapplied} times the admin was told 202"
-    )
+    counts = {"late": done.late, "unapplied": done.unapplied, "undecided": done.undecided}
+    note += "after the admin was told, {late} answers did not know it; admin answers 202: {unapplied}, 503: {undecided}"
     figures = {each: spread(values) for each, values in done.milliseconds.items()}
-    return {"phase": name, "milliseconds": figures, "late": done.late, "unapplied": done.unapplied, "note": note}
+    return {"phase": name, "milliseconds": figures, **counts, "note": note.format_map(counts)}
 
 
 def loaded(stack: Stack, load: Generator, options: argparse.Namespace) -> dict[str, Any]:
