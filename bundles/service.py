@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Self
 
 from aiohttp import web
 
-from bundles.files import FileWatch
 from bundles.publisher import Publisher
 from bundles.replicas import Replicas
 from bundles.server import Api
 from bundles.sources import Sources
 from bundles.watch import HEARTBEAT_SECONDS, Follower
+from gateway.config.files import FileWatch
 from gateway.errors import ConfigError
 from gateway.ledger.connect import open_ledger
 
@@ -76,7 +76,7 @@ class SyncService:
             stack.push_async_callback(self._cancel)
             self._tasks = [
                 asyncio.create_task(self.follower.run(), name="follow the ledger"),
-                asyncio.create_task(FileWatch(self._files).run(self.reload), name="watch the files"),
+                asyncio.create_task(FileWatch(self._files).every_change(self.reload), name="watch the files"),
                 asyncio.create_task(self._reload_when_asked(), name="reload"),
             ]
             await self._listen(stack)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.config import Live, Loaded, load, reload
-from gateway.config.watch import Watcher, fingerprint, folders, on_hangup
+from gateway.config.files import fingerprint, folders
+from gateway.config.watch import Watcher, on_hangup
 from gateway.errors import ConfigError, Unavailable
 from tests.support.files import written
 from tests.support.wait import until
