@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.backend import FakeBackend, tool
-from tests.support.gateway import Portcullis, front_door
+from tests.support.gateway import PATIENT, Portcullis, front_door
 from tests.support.issuer import ABSENT, Issuer
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ async def world(
     tmp_path_factory: pytest.TempPathFactory, issuer: Issuer, backend: FakeBackend
 ) -> AsyncIterator[World]:
     """The recipe, running; tests that withdraw a tool give it back."""
-    config = front_door(f"http://127.0.0.1:{backend.port}/mcp", issuer.url)
+    config = front_door(f"http://127.0.0.1:{backend.port}/mcp", issuer.url, opa=PATIENT)
     async with Portcullis(tmp_path_factory.mktemp("world"), config) as gateway:
         yield World(gateway, backend, issuer, await gateway.key())
 
@@ -72,8 +72,7 @@ async def guarded(
     Tests choose their address by X-Forwarded-For, so that failed logins of one are not folded into those of another.
     """
     folder = tmp_path_factory.mktemp("guarded")
-    config = front_door(
-        f"http://127.0.0.1:{backend.port}/mcp", issuer.url, server=GUARD, audit={"file": str(folder / "audit.jsonl")}
-    )
+    settings = {"server": GUARD, "audit": {"file": str(folder / "audit.jsonl")}, "opa": PATIENT}
+    config = front_door(f"http://127.0.0.1:{backend.port}/mcp", issuer.url, **settings)
     async with Portcullis(folder, config) as gateway:
         yield World(gateway, backend, issuer, await gateway.key())

@@ -13,7 +13,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPDeprecationWarning
 
 from tests.support.backend import FakeBackend, tool
-from tests.support.gateway import MODERN, Portcullis, front_door
+from tests.support.gateway import MODERN, PATIENT, Portcullis, front_door
 from tests.support.sdk_server import sdk_server
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ async def shop(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Asyn
             id_: {"mode": "remote", "endpoint": url, "tools": lists, "tool_access": {"member": member}}
             for id_, (url, lists) in kinds.items()
         }
-        config = front_door("", issuer.url, mcp_servers=configured)
+        config = front_door("", issuer.url, mcp_servers=configured, opa=PATIENT)
         async with Portcullis(tmp_path_factory.mktemp("shop"), config) as gateway:
             yield Shop(gateway, issuer)
 

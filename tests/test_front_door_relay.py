@@ -13,7 +13,7 @@ from aiohttp import web
 
 from tests.support.agents import EVERY_VERSION, ask, headers, message
 from tests.support.backend import FakeBackend
-from tests.support.gateway import MODERN, Portcullis, front_door
+from tests.support.gateway import MODERN, PATIENT, Portcullis, front_door
 from tests.support.raw import connected, request
 from tests.support.wait import until
 
@@ -57,7 +57,7 @@ async def relay(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Asy
             era: {"mode": "remote", "endpoint": server.url, "tool_access": {"member": {"tenant:a": {}}}}
             for era, server in servers.items()
         }
-        config = front_door("", issuer.url, mcp_servers=configured)
+        config = front_door("", issuer.url, mcp_servers=configured, opa=PATIENT)
         async with Portcullis(tmp_path_factory.mktemp("relay"), config) as gateway:
             yield Relay(gateway, servers, issuer.mint(tenant_id="tenant:a"))
 
