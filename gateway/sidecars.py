@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -16,10 +15,12 @@ from gateway.audit import now_ms
 from gateway.child import Child, Command
 from gateway.config.values import host_port
 from gateway.errors import ConfigError, Mistake
+from gateway.keys import sha256
 from gateway.model import Replica
 from gateway.pdp.engine import Engine
 from gateway.pdp.opa_binary import find
 from gateway.pdp.opa_config import OpaSettings, opa_config
+from gateway.state import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -85,7 +86,7 @@ async def sidecars(stack: AsyncExitStack, sources: Sources, ledger: Ledger, *, w
 async def _register(stack: AsyncExitStack, ledger: Ledger, state: StateDir, name: str) -> None:
     """Count this replica; a clean end takes it out of the count, a crash leaves it in."""
     token = state.secret(state.replica_token(name))
-    await ledger.register_replica(Replica(name, hashlib.sha256(token.encode()).hexdigest(), now_ms()))
+    await ledger.register_replica(Replica(name, sha256(token), now_ms()))
 
     async def deregister() -> None:
         await ledger.forget_replica(name)
@@ -127,6 +128,5 @@ def _write_opa_config(sources: Sources, sync_url: str) -> Path:
         directory=state.opa_dir,
     )
     file = state.path / "opa.json"
-    file.touch(0o600)
-    file.write_text(json.dumps(opa_config(settings), indent=2))
+    write_whole(file, json.dumps(opa_config(settings), indent=2).encode())
     return file

@@ -140,6 +140,18 @@ def ensure_file(path: Path, content: Callable[[], bytes]) -> bytes:
         raise _refused(path, f"cannot be read or made: {error.strerror}") from error
 
 
+def write_whole(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Put `content` at `path` so that readers and a crash find the old file or the new one; raises OSError."""
+    with _temporary(path, content) as temporary:
+        temporary.chmod(mode)
+        temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)  # the rename itself is on disk only now
+    finally:
+        os.close(folder)
+
+
 def ensure_signing_key(private: Path, public: Path) -> tuple[Path, Path]:
     """Make an ES256 key pair on first use, in PEM; the public file always follows the private one."""
     pem = ensure_file(private, _new_key)
@@ -152,9 +164,7 @@ def ensure_signing_key(private: Path, public: Path) -> tuple[Path, Path]:
     wanted = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     try:
         if not public.exists() or public.read_bytes() != wanted:
-            with _temporary(public, wanted) as temporary:
-                temporary.chmod(0o644)
-                temporary.rename(public)
+            write_whole(public, wanted, mode=0o644)
     except OSError as error:
         raise _refused(public, f"cannot be written: {error.strerror}") from error
     return private, public

@@ -12,7 +12,7 @@ from gateway.cli.common import config_option, state_dir_option
 from gateway.config import Config, load
 from gateway.errors import ConfigError, Mistake
 from gateway.pdp.opa_config import OpaSettings, opa_config
-from gateway.state import StateDir
+from gateway.state import StateDir, write_whole
 
 
 @click.command("config")
@@ -74,12 +74,8 @@ def config(
 
 def _put(path: Path, text: str) -> None:
     """Write a private file, whole or not at all; OPA may be reading the older one."""
-    new = path.with_name(f".{path.name}.new")
     try:
-        new.touch(mode=0o600)
-        new.chmod(0o600)
-        new.write_text(text)
-        new.replace(path)
+        write_whole(path, text.encode())
     except OSError as error:
         raise ConfigError((Mistake(str(path), "", None, f"cannot be written: {error.strerror}"),)) from error
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from gateway.errors import ConfigError, DecisionUnavailable, Mistake
+from gateway.state import write_whole
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gateway.model import LedgerMeta
 
 LOG = logging.getLogger("portcullis.pdp")
@@ -85,7 +85,7 @@ class HighWaterMark:
         try:
             while self._mark is not None and self._mark != self._kept:
                 mark = self._mark
-                await asyncio.to_thread(_write, self._path, mark)
+                await asyncio.to_thread(write_whole, self._path, msgspec.json.encode(mark))
                 self._kept = mark
         except OSError as error:
             LOG.error("the high-water mark cannot be written to %s: %s", self._path, error.strerror)
@@ -101,23 +101,3 @@ def _read(path: Path) -> Mark | None:
     except (OSError, msgspec.DecodeError) as error:
         why = f"the high-water mark cannot be read ({error}); if it is damaged, remove it"
         raise ConfigError((Mistake(str(path), "", None, why),)) from error
-
-
-def _write(path: Path, mark: Mark) -> None:
-    """Replace the file whole, so that a crash leaves the old mark or the new one."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(mark))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

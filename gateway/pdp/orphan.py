@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from gateway.errors import EngineMissing
+from gateway.state import write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +25,7 @@ class Trace:
 
 def leave(path: Path, trace: Trace) -> None:
     """Write the trace, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_bytes(msgspec.json.encode(trace))
-    temporary.replace(path)
+    write_whole(path, msgspec.json.encode(trace))
 
 
 def read_trace(path: Path) -> Trace | None:
