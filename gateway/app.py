@@ -16,7 +16,7 @@ from gateway import background
 from gateway.audit import AuditFile, AuditTrail, prune_hourly
 from gateway.authn import CredentialIndex
 from gateway.authn.failures import FailureTally
-from gateway.config import Live, known_tenants
+from gateway.config import Live
 from gateway.config.values import host_port
 from gateway.endpoints.admin import Admin
 from gateway.endpoints.application import Onion, application
@@ -76,7 +76,7 @@ async def _assembled(stack: AsyncExitStack, loaded: Loaded, state: StateDir, *, 
     await follower.refresh()
     background.run(stack, follower.run(), "follow the ledger")
     live: Live[Door]
-    metrics = Metrics(lambda tenant: tenant in known_tenants(live.value.config))
+    metrics = Metrics(lambda tenant: tenant in live.value.tenants)
     trail = await _trail(stack, ledger, config, metrics)
     gate = Gate(lambda: live.value, trail, FailureTally())
     stack.callback(gate.record_folded, everything=True)

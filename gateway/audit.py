@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import random
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("portcullis.audit")
 CAPACITY = 20_000
+GROUP_SECONDS = 0.02
 RETRY_SECONDS = 0.5
 TEXT_LIMIT = 512
 DAY_MS = 86_400_000
@@ -35,7 +37,8 @@ DAY_MS = 86_400_000
 
 def uuid7(now_ms: int) -> str:
     """Return a UUIDv7 (RFC 9562 section 5.7): ids that sort by time."""
-    value = (now_ms & 0xFFFFFFFFFFFF) << 80 | int.from_bytes(os.urandom(10), "big")
+    # Unique is enough: nothing hangs on nobody guessing an id, and the system's randomness costs a system call.
+    value = (now_ms & 0xFFFFFFFFFFFF) << 80 | random.getrandbits(80)
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     text = f"{value:032x}"
@@ -76,8 +79,12 @@ def policy_of(verdict: Verdict) -> dict[str, Any]:
 
 
 def clipped(text: str | None) -> str | None:
-    """Return text of bounded length: names come from strangers (A62)."""
-    return text if text is None or len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + "…"
+    """Return text of bounded length that UTF-8 can carry: names come from strangers (A62)."""
+    if text is None:
+        return None
+    # Bytes of a header that are no UTF-8 arrive as halves of surrogate pairs.
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + "…"
 
 
 def event(
@@ -119,10 +126,18 @@ class AuditFile:
 
     def write(self, events: Sequence[AuditEvent]) -> None:
         """Append one line an event; raises OSError."""
-        lines = b"".join(orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE) for one in events)
+        lines = b"".join(map(_line, events))
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "ab") as file:
             file.write(lines)
+
+
+def _line(one: AuditEvent) -> bytes:
+    try:
+        return orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:
+        # Integers above 64 bits, in arguments or in what a custom policy says of them: one event must not stop a trail.
+        return json.dumps(asdict(one)).encode() + b"\n"
 
 
 class AuditTrail:
@@ -169,6 +184,8 @@ class AuditTrail:
         """Commit groups until cancelled."""
         while not self._closing:
             await self._news.wait()
+            # One commit to disk for what happens within a moment, instead of one for each request.
+            await asyncio.sleep(GROUP_SECONDS)
             self._news.clear()
             await self._commit_pending()
 

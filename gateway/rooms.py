@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.authn import Authn
+from gateway.config import known_tenants
 from gateway.endpoints.gate import Door
 from gateway.lifecycle import Lifecycle
 from gateway.pdp.pdp import Pdp
@@ -78,7 +79,7 @@ class Rooms:
             audit_arguments=config.audit.include_arguments,
         )
         authn = before.renewed(config.auth) if before else Authn(config.auth, self.index)
-        return Door(config=config, authn=authn, pep=pep, lifecycle=lifecycle)
+        return Door(config=config, tenants=known_tenants(config), authn=authn, pep=pep, lifecycle=lifecycle)
 
     def use(self, config: Config) -> None:
         """Serve the servers of this configuration from now on."""

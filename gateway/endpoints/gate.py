@@ -40,6 +40,7 @@ class Door:
     """What one configuration gives to the endpoints. A request reads it once, so it sees one configuration."""
 
     config: Config
+    tenants: frozenset[str]
     authn: Authn
     pep: Pep
     lifecycle: Lifecycle

@@ -25,6 +25,9 @@ LOG = logging.getLogger("portcullis.opa")
 # sockaddr_un has room for 108 bytes with the NUL on Linux and for 104 on macOS.
 MAX_SOCKET_PATH = 103
 # All that OPA's Go runtime and TLS may need; nothing else of our environment, where secrets lie, is its business.
+# A decision leaves garbage; collecting it four times less often takes a quarter off OPA's CPU (measured: bench.gateway)
+# for memory that OPA's data is small against. The operator's own GOGC wins.
+GOGC = "400"
 INHERITED = ("GOGC", "GOMAXPROCS", "GOMEMLIMIT", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR", "TZ")
 
 
@@ -49,7 +52,7 @@ class Engine:
         self._config = config
         self._directory = directory
         self._files = files
-        self._environment = {name: environment[name] for name in INHERITED if name in environment}
+        self._environment = {"GOGC": GOGC} | {name: environment[name] for name in INHERITED if name in environment}
         self._grace_seconds = grace_seconds
         self._socket = directory / "opa.sock"
         self._trace = directory / "opa.pid"
