@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.common import config_option, json_option, ledger_of, moment, plain, print_json, run, state_dir_option
+from gateway.cli.common import installation_options, json_option, ledger_of, moment, plain, print_json, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,8 +25,7 @@ def audit() -> None:
 
 
 @audit.command()
-@config_option
-@state_dir_option
+@installation_options
 @click.option(
     "-n", "--lines", type=click.IntRange(0, 100_000), default=20, show_default=True, help="How many at first."
 )

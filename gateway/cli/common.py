@@ -6,6 +6,8 @@ import asyncio
 import getpass
 import json
 import os
+import signal
+from collections.abc import Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,6 +54,23 @@ state_dir_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
+Option = Callable[[Callable[..., None]], Callable[..., None]]
+
+
+def together(*options: Option) -> Option:
+    """Return several options and arguments as one decorator, in the order in which help shows them."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+# What every command takes that looks at, or changes, what is installed on this machine.
+installation_options = together(config_option, state_dir_option)
+
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's coroutine to its end; Ctrl-C ends it with status 130."""
@@ -59,6 +78,14 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     except KeyboardInterrupt:
         raise click.exceptions.Exit(130) from None
+
+
+def told_to_stop() -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set from now on; of the main thread's loop."""
+    told = asyncio.Event()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(one, told.set)
+    return told
 
 
 def warn(text: str) -> None:

@@ -12,7 +12,7 @@ import click
 import orjson
 
 from gateway.authn.discovery import KeySource
-from gateway.cli.common import config_option, json_option, plain, print_json, print_table, run, state_dir_option
+from gateway.cli.common import installation_options, json_option, plain, print_json, print_table, run
 from gateway.cli.local import opa_url, sync_url
 from gateway.config import load
 from gateway.errors import ConfigError, EngineMissing, Unavailable, UpstreamFailed
@@ -64,8 +64,7 @@ class Patient:
 
 
 @click.command()
-@config_option
-@state_dir_option
+@installation_options
 @json_option
 def doctor(config_path: Path, state_dir: Path | None, as_json: bool) -> None:
     """Look at OPA, bundles and revisions per replica, issuer keys, servers, clock, storage and drift."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from gateway.cli.common import config_option, json_option, plain, print_json, print_table, run, state_dir_option
+from gateway.cli.common import installation_options, json_option, plain, print_json, print_table, run
 from gateway.cli.local import opa_url
 from gateway.config import load
 from gateway.model import ANONYMOUS, CredentialKind, Principal, Question, RequestInfo
@@ -34,8 +34,7 @@ SETS = {
 
 
 @click.command()
-@config_option
-@state_dir_option
+@installation_options
 @click.option("--tenant", help="The tenant that asks.")
 @click.option("--principal", help="Who asks, as user:… or service:…; without it and without --tenant, anonymous.")
 @click.option("--group", "groups", multiple=True, help="A group of the principal; may be repeated.")

@@ -11,7 +11,7 @@ import click
 from gateway import keys
 from gateway.audit import event, now_ms
 from gateway.cli.common import (
-    config_option,
+    installation_options,
     json_option,
     ledger_of,
     moment,
@@ -19,7 +19,6 @@ from gateway.cli.common import (
     print_json,
     print_table,
     run,
-    state_dir_option,
     warn,
 )
 from gateway.config import known_tenants
@@ -53,8 +52,7 @@ def _tenant(_context: click.Context, _parameter: click.Parameter, value: str | N
 
 
 @key.command()
-@config_option
-@state_dir_option
+@installation_options
 @click.option("--principal", required=True, callback=_principal, help="Whom the key speaks for: user:… or service:….")
 @click.option("--role", type=click.Choice(ROLES), help="A role of the key's own, at its tenant or else everywhere.")
 @click.option("--tenant", callback=_tenant, help="The tenant that the key belongs to; without it, none.")
@@ -123,8 +121,7 @@ def _explain(credential: Credential) -> None:
 
 
 @key.command("list")
-@config_option
-@state_dir_option
+@installation_options
 @json_option
 def list_(config_path: Path, state_dir: Path | None, as_json: bool) -> None:
     """List keys, revoked and expired ones included; never a secret."""
@@ -142,8 +139,7 @@ async def _credentials(config_path: Path, state_dir: Path | None) -> tuple[Crede
 
 
 @key.command()
-@config_option
-@state_dir_option
+@installation_options
 @json_option
 @click.argument("credential_id", metavar="ID")
 def revoke(config_path: Path, state_dir: Path | None, as_json: bool, credential_id: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bundles.signing import ensure_key, verification_keys
-from gateway.cli.common import config_option, state_dir_option
+from gateway.cli.common import installation_options
 from gateway.config import Config, load
 from gateway.errors import ConfigError, Mistake
 from gateway.pdp.opa_config import OpaSettings, opa_config
@@ -16,8 +16,7 @@ from gateway.state import StateDir, write_whole
 
 
 @click.command("config")
-@config_option
-@state_dir_option
+@installation_options
 @click.option("--replica", help="The replica's name; else opa.replica.")
 @click.option("--sync-url", help="Where OPA finds sync; else sync.url.")
 @click.option(

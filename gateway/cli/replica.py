@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli.common import (
-    config_option,
+    installation_options,
     json_option,
     ledger_of,
     moment,
     print_json,
     print_table,
     run,
-    state_dir_option,
 )
 from gateway.errors import NotFound
 
@@ -30,8 +29,7 @@ def replica() -> None:
 
 
 @replica.command("list")
-@config_option
-@state_dir_option
+@installation_options
 @json_option
 def list_(config_path: Path, state_dir: Path | None, as_json: bool) -> None:
     """List the counted replicas."""
@@ -43,8 +41,7 @@ def list_(config_path: Path, state_dir: Path | None, as_json: bool) -> None:
 
 
 @replica.command()
-@config_option
-@state_dir_option
+@installation_options
 @json_option
 @click.argument("name")
 def forget(config_path: Path, state_dir: Path | None, as_json: bool, name: str) -> None:

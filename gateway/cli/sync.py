@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import socket
 import sys
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from bundles.custom import CustomPolicy, read_custom
 from bundles.service import Settings, SyncService
 from bundles.signing import ensure_key
 from gateway import logs
-from gateway.cli.common import config_option, state_dir_option
+from gateway.cli.common import installation_options, told_to_stop
 from gateway.config import Config, load
 from gateway.config.values import host_port
 from gateway.config.watch import on_hangup
@@ -38,8 +37,7 @@ SWITCH_SECONDS = 0.0005
 
 
 @click.command()
-@config_option
-@state_dir_option
+@installation_options
 @click.option("--listen", help="HOST:PORT, or fd:N for a listening socket that is inherited; else sync.listen.")
 @click.option("--with-parent", is_flag=True, help="End when the process that started this one ends.")
 def sync(config_path: Path, state_dir: Path | None, listen: str | None, with_parent: bool) -> None:
@@ -92,10 +90,7 @@ async def _load_custom(config: Config) -> CustomPolicy:
 
 async def _until_told(settings: Settings, parent: int | None) -> None:
     """Serve until SIGTERM, SIGINT, or the end of the parent; raises what ended a part of the service."""
-    told = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for one in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(one, told.set)
+    told = told_to_stop()
     async with SyncService(settings) as service, asyncio.TaskGroup() as tasks:
         background = [tasks.create_task(service.failed()), tasks.create_task(_announce(service))]
         if parent is not None:

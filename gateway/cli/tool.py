@@ -8,7 +8,7 @@ import click
 
 from gateway.audit import event, now_ms
 from gateway.cli.common import (
-    config_option,
+    installation_options,
     json_option,
     ledger_of,
     moment,
@@ -16,14 +16,13 @@ from gateway.cli.common import (
     print_json,
     print_table,
     run,
-    state_dir_option,
+    together,
 )
 from gateway.config import known_tenants
 from gateway.errors import NotFound
 from gateway.model import TOOL_NAME, ToolRef, Withdrawal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from gateway.config import Loaded
@@ -35,21 +34,17 @@ def tool() -> None:
     """Tools at runtime: withdraw, restore, list."""
 
 
-def _target(command: Callable[..., None]) -> Callable[..., None]:
-    for option in (
-        json_option,
-        click.option("--tenant", help="One tenant; without it, everybody."),
-        state_dir_option,
-        config_option,
-        click.argument("name", metavar="TOOL"),
-        click.argument("server"),
-    ):
-        command = option(command)
-    return command
+target_options = together(
+    click.argument("server"),
+    click.argument("name", metavar="TOOL"),
+    installation_options,
+    click.option("--tenant", help="One tenant; without it, everybody."),
+    json_option,
+)
 
 
 @tool.command()
-@_target
+@target_options
 def withdraw(
     server: str, name: str, config_path: Path, state_dir: Path | None, tenant: str | None, as_json: bool
 ) -> None:
@@ -59,7 +54,7 @@ def withdraw(
 
 
 @tool.command()
-@_target
+@target_options
 def restore(
     server: str, name: str, config_path: Path, state_dir: Path | None, tenant: str | None, as_json: bool
 ) -> None:
@@ -69,8 +64,7 @@ def restore(
 
 
 @tool.command("list")
-@config_option
-@state_dir_option
+@installation_options
 @json_option
 def list_(config_path: Path, state_dir: Path | None, as_json: bool) -> None:
     """List what is withdrawn at runtime."""

@@ -13,14 +13,13 @@ import uvloop
 
 from gateway import logs
 from gateway.app import running
-from gateway.cli.common import config_option, state_dir_option, warn
+from gateway.cli.common import installation_options, together, told_to_stop, warn
 from gateway.config import Loaded, exposed, known_tenants, load
 from gateway.config.watch import Watcher, on_hangup
 from gateway.errors import ConfigError, Mistake
 from gateway.state import StateDir
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from gateway.operation import Gateway
@@ -29,17 +28,12 @@ LOG = logging.getLogger("portcullis")
 READY_POLL_SECONDS = 0.02
 
 
-def listener_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of whatever listens."""
-    for option in (
-        click.option("--insecure", is_flag=True, help="Listen beyond this machine although authentication is off."),
-        click.option("--port", type=click.IntRange(0, 65535), help="Instead of server.port."),
-        click.option("--host", help="Instead of server.host."),
-        state_dir_option,
-        config_option,
-    ):
-        command = option(command)
-    return command
+listener_options = together(
+    installation_options,
+    click.option("--host", help="Instead of server.host."),
+    click.option("--port", type=click.IntRange(0, 65535), help="Instead of server.port."),
+    click.option("--insecure", is_flag=True, help="Listen beyond this machine although authentication is off."),
+)
 
 
 @click.command()
@@ -76,16 +70,14 @@ def _run(loaded: Loaded, state: StateDir, *, with_sync: bool) -> None:
 
 
 async def _until_told(loaded: Loaded, state: StateDir, *, with_sync: bool) -> None:
-    told = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for one in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(one, told.set)
+    told = told_to_stop()
     async with running(loaded, state, with_sync=with_sync) as gateway:
         watcher = Watcher(lambda: gateway.loaded, lambda found: _put_in_force(gateway, found))
         tasks = [asyncio.create_task(_announce(gateway)), asyncio.create_task(watcher.run())]
         with on_hangup(watcher.trigger):
             await told.wait()
         # A second Ctrl-C ends the draining.
+        loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, loop.stop)
         for task in tasks:
             task.cancel()
