@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import random
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import orjson
