@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 from bundles.custom import read_custom
 from bundles.expand import Expander
+from gateway.audit import now_ms
 from gateway.errors import ConfigError, EngineMissing, UpstreamFailed
 from gateway.model import ServerInventory
 from gateway.pdp.opa_binary import find
@@ -56,4 +56,4 @@ async def _listed(upstreams: Upstreams, name: str) -> ServerInventory | str:
         tools = await upstreams.list_tools(name)
     except UpstreamFailed as error:
         return f"server {name} cannot be listed: it {error.why}"
-    return ServerInventory(name, "", tuple(tool.name for tool in tools), time.time_ns() // 1_000_000)
+    return ServerInventory(name, "", tuple(tool.name for tool in tools), now_ms())

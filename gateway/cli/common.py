@@ -127,8 +127,8 @@ def moment(milliseconds: int | None) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Print one line of JSON."""
-    click.echo(json.dumps(value, ensure_ascii=False))
+    """Print one line of JSON, in ASCII: what strangers wrote may hold characters that end lines or turn text (A62)."""
+    click.echo(json.dumps(value))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -13,23 +14,20 @@ import orjson
 
 from gateway.authn.discovery import KeySource
 from gateway.cli.common import installation_options, json_option, plain, print_json, print_table, run
-from gateway.cli.local import opa_url, sync_url
+from gateway.cli.local import onlooker, opa_url, sync_url
 from gateway.config import load
 from gateway.errors import ConfigError, EngineMissing, Unavailable, UpstreamFailed
-from gateway.ledger.connect import open_ledger
+from gateway.ledger.connect import SQLITE, open_ledger
 from gateway.net import FetchFailed
 from gateway.pdp.client import OpaClient
 from gateway.pdp.diagnostics import OpaHealth, health_of
-from gateway.pdp.high_water import HighWaterMark
 from gateway.pdp.opa_binary import find
-from gateway.pdp.pdp import Pdp
 from gateway.rooms import upstream_targets
 from gateway.state import StateDir
 from gateway.upstream.pool import Upstreams
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
 
     from gateway.config import Config, Loaded
     from gateway.model import LedgerMeta
@@ -135,14 +133,7 @@ async def _engine(patient: Patient) -> list[Finding]:
 
 async def _decides(client: OpaClient, patient: Patient) -> Finding:
     epoch = patient.meta.epoch if patient.meta else ""
-    pdp = Pdp(
-        client,
-        epoch=lambda: epoch,
-        mark=HighWaterMark(patient.state.high_water, keep=False),
-        mode=patient.config.tool_access.mode,
-        custom_policy=lambda: patient.config.opa.custom_policies is not None,
-    )
-    why = await pdp.ready()
+    why = await onlooker(client, patient.config, patient.state, epoch=epoch).ready()
     return Finding("opa", ERROR, f"it does not decide: {why}") if why else Finding("opa", OK, "it decides")
 
 
@@ -216,12 +207,19 @@ async def _server(upstreams: Upstreams, name: str) -> Finding:
 
 
 async def _clock(patient: Patient) -> list[Finding]:
-    """Compare our clock with the newest time in the ledger: one that went back makes good data look stale."""
-    mark = patient.state.path / "portcullis.db-wal"
-    ahead = mark.stat().st_mtime - time.time() if mark.exists() else 0.0
+    """Compare our clock with when the ledger was last written: one that went back makes good data look stale."""
+    ahead = _written_at(patient.config.storage.url or patient.state.ledger_url) - time.time()
     if ahead > CLOCK_SKEW_SECONDS:
         return [Finding("clock", ERROR, f"the ledger was written {ahead:.0f} s in the future: this clock went back")]
     return [Finding("clock", OK, "not behind what was written here")]
+
+
+def _written_at(ledger_url: str) -> float:
+    """Return when the ledger's write-ahead log was last written, in seconds since the epoch; 0 where there is none."""
+    try:
+        return Path(f"{ledger_url.removeprefix(SQLITE)}-wal").stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 LOOKS: tuple[Callable[[Patient], Awaitable[list[Finding]]], ...] = (

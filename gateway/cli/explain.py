@@ -9,12 +9,10 @@ import click
 from rich.console import Console
 
 from gateway.cli.common import installation_options, json_option, plain, print_json, print_table, run
-from gateway.cli.local import opa_url
+from gateway.cli.local import onlooker, opa_url
 from gateway.config import load
 from gateway.model import ANONYMOUS, CredentialKind, Principal, Question, RequestInfo
 from gateway.pdp.client import OpaClient
-from gateway.pdp.high_water import HighWaterMark
-from gateway.pdp.pdp import Pdp
 from gateway.state import StateDir
 
 if TYPE_CHECKING:
@@ -79,14 +77,7 @@ def _question(who: Principal, tool: str | None) -> Question:
 
 async def _ask(config: Config, state: StateDir, question: Question) -> dict[str, Any]:
     async with OpaClient(opa_url(config, state), deadline=DEADLINE_SECONDS) as client:
-        pdp = Pdp(
-            client,
-            epoch=lambda: "",
-            mark=HighWaterMark(state.high_water, keep=False),
-            mode=config.tool_access.mode,
-            custom_policy=lambda: config.opa.custom_policies is not None,
-        )
-        return await pdp.explain(question)
+        return await onlooker(client, config, state).explain(question)
 
 
 def _admitted(found: dict[str, Any], tool: str | None) -> bool:

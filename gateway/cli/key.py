@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway import keys
-from gateway.audit import event, now_ms
+from gateway.audit import DAY_MS, event, now_ms
 from gateway.cli.common import (
     installation_options,
     json_option,
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.config import Loaded
-
-DAY_MS = 86_400_000
 
 
 @click.group()

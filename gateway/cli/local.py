@@ -1,4 +1,4 @@
-"""Where the processes of this machine are: what a running `up` or `serve` has left in its state directory."""
+"""The processes of this machine as a command finds them, by what a running `up` or `serve` has left behind."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from gateway.errors import EngineMissing
+from gateway.pdp.high_water import HighWaterMark
 from gateway.pdp.orphan import read_trace
+from gateway.pdp.pdp import Pdp
 
 if TYPE_CHECKING:
     from gateway.config import Config
+    from gateway.pdp.client import OpaClient
     from gateway.state import StateDir
 
 
@@ -21,6 +24,22 @@ def opa_url(config: Config, state: StateDir) -> str:
     if trace is None:
         raise EngineMissing(f"no OPA runs on {state.path}; start `portcullis up` with the same --state-dir first")
     return trace.address
+
+
+def onlooker(client: OpaClient, config: Config, state: StateDir, *, epoch: str = "") -> Pdp:
+    """Return a decision point that asks as the gateway does, is held to its high-water mark and never raises it.
+
+    Without the ledger's `epoch` it trusts no decision, and can still be asked for an explanation.
+    """
+    return Pdp(
+        client,
+        epoch=lambda: epoch,
+        mark=HighWaterMark(state.high_water, keep=False),
+        mode=config.tool_access.mode,
+        custom_policy=lambda: config.opa.custom_policies is not None,
+        max_arguments_bytes=config.opa.max_arguments_bytes,
+        policy_path=config.auth.opa.policy_path,
+    )
 
 
 def sync_url(config: Config, state: StateDir) -> str | None:
