@@ -30,7 +30,18 @@ default decision := {
 # title: The answer to a call
 # entrypoint: true
 decision := {
-	"allow": allow,
+	"allow": true,
+	"visible": true,
+	"id": ctx.id,
+	"epoch": ctx.epoch,
+	"revision": ctx.revision,
+	"stale": ctx.stale,
+	"reasons": [],
+	"obligations": {},
+} if {
+	allow
+} else := {
+	"allow": false,
 	"visible": visible,
 	"id": _id,
 	"epoch": ctx.epoch,
@@ -69,9 +80,7 @@ default _id := null
 
 _id := ctx.id
 
-_reasons := [] if {
-	allow
-} else := found if {
+_reasons := found if {
 	found := _found
 	count(found) > 0
 } else := [{"code": "policy_error", "layer": "core"}]

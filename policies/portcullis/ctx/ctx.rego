@@ -91,11 +91,6 @@ whole if {
 	data.system.bundles.custom.manifest.revision != ""
 	data.system.bundles.tenants.manifest.revision != ""
 	data.system.bundles.live.manifest.revision != ""
-	_tenants_whole
-	_live_whole
-}
-
-_tenants_whole if {
 	count({
 		"config",
 		"everyone",
@@ -117,9 +112,6 @@ _tenants_whole if {
 	is_object(configured.withdrawn.tenant)
 	is_object(configured.rbac.roles)
 	is_object(configured.rbac.bindings)
-}
-
-_live_whole if {
 	live := data.portcullis_live
 	live.epoch != ""
 	is_number(live.revision)

@@ -8,15 +8,26 @@
 package portcullis.frontdoor
 
 import data.portcullis.ctx
+import future.keywords.not
 
 # METADATA
 # title: The caller may ask about tools
 default ok := false
 
 ok if {
+	ctx.mode == "front_door"
 	ctx.ok
-	_welcome
+	_authenticated
+	ctx.entry.active == true
 	_unrevoked
+}
+
+ok if {
+	ctx.mode == "egress"
+	ctx.ok
+	_known
+	_unrevoked
+	not _suspended
 }
 
 # METADATA
@@ -27,18 +38,6 @@ admin if {
 	ctx.ok
 	_authenticated
 	_unrevoked
-	not _suspended
-}
-
-_welcome if {
-	ctx.mode == "front_door"
-	_authenticated
-	ctx.entry.active == true
-}
-
-_welcome if {
-	ctx.mode == "egress"
-	_known
 	not _suspended
 }
 
@@ -61,11 +60,8 @@ _authenticated if input.principal.kind == "api_key"
 
 _unrevoked if {
 	is_object(data.portcullis_live.revoked)
-	not _revoked
+	not data.portcullis_live.revoked[input.principal.credential.id]
 }
-
-# A rule of its own: in a negation, the id of a caller without a credential would make it undefined instead of true.
-_revoked if data.portcullis_live.revoked[input.principal.credential.id]
 
 # METADATA
 # title: Why this layer refuses

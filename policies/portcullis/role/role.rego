@@ -8,6 +8,7 @@
 package portcullis.role
 
 import data.portcullis.ctx
+import future.keywords.not
 
 # METADATA
 # title: The caller may see tools
@@ -61,10 +62,12 @@ roles contains input.principal.credential.role if {
 	_own_scope in _scopes
 }
 
-roles contains _default if {
+roles contains role if {
 	_default_applies
 	not _own_role
 	not _assigned
+	role := data.portcullis_data.settings.default_role
+	is_string(role)
 }
 
 _about_tools if input.action == "tools/call"
@@ -72,15 +75,17 @@ _about_tools if input.action == "tools/call"
 _about_tools if input.action == "tools/list"
 
 # What config and admins have bound to the caller and to its groups, each by scope.
-_bindings := array.concat(
-	[bindings | some who in _identities; bindings := data.portcullis_data.rbac.bindings[who]],
-	[bindings | some who in _identities; bindings := data.portcullis_live.bindings[who]],
-)
+_bindings contains data.portcullis_data.rbac.bindings[input.principal.subject]
 
-_identities := array.concat(
-	[input.principal.subject],
-	[concat(":", ["group", group]) | some group in input.principal.groups],
-)
+_bindings contains data.portcullis_live.bindings[input.principal.subject]
+
+_bindings contains data.portcullis_data.rbac.bindings[concat(":", ["group", group])] if {
+	some group in input.principal.groups
+}
+
+_bindings contains data.portcullis_live.bindings[concat(":", ["group", group])] if {
+	some group in input.principal.groups
+}
 
 # A binding that names an issuer is for that issuer's subjects and groups only.
 _applies(binding) if {
@@ -126,18 +131,22 @@ _own_scope := _own if {
 	input.principal.kind == "api_key"
 }
 
-_default := data.portcullis_data.settings.default_role if is_string(data.portcullis_data.settings.default_role)
-
 # At the front door the default role counts in the caller's own tenant, in egress wherever the caller may look.
 _default_applies if {
-	_asked == _own
+	_about_tools
+	input.principal.kind in {"api_key", "jwt"}
 	is_object(ctx.entry)
-	count(_scopes) > 0
 }
 
 _default_applies if {
-	ctx.mode == "egress"
 	count(_scopes) > 0
+	is_object(ctx.entry)
+	_asked == _own
+}
+
+_default_applies if {
+	count(_scopes) > 0
+	ctx.mode == "egress"
 }
 
 # Whoever was assigned anything where this caller may look never falls back. An empty scope is what a role

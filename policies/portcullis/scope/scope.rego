@@ -9,6 +9,7 @@ package portcullis.scope
 
 import data.portcullis.catalog
 import data.portcullis.ctx
+import future.keywords.not
 
 # METADATA
 # title: The target is within the member lists and the credential's scope
@@ -33,8 +34,18 @@ _member if {
 }
 
 _member if {
+	id := ctx.id
+	entry := ctx.entry
 	_allowed
-	_undenied
+	is_object(data.portcullis_data.sets[entry.deny])
+	not data.portcullis_data.sets[entry.deny][id]
+}
+
+_member if {
+	ctx.id
+	entry := ctx.entry
+	_allowed
+	not entry.deny
 }
 
 _allowed if data.portcullis_data.sets[ctx.entry.allow][ctx.id]
@@ -50,17 +61,6 @@ _allowed if {
 	members_offer := data.portcullis_data.offers[ctx.entry.offer]
 	ctx.id
 	not members_offer[ctx.id]
-}
-
-_undenied if {
-	is_object(ctx.entry)
-	not ctx.entry.deny
-}
-
-_undenied if {
-	denied := data.portcullis_data.sets[ctx.entry.deny]
-	ctx.id
-	not denied[ctx.id]
 }
 
 _token if _unscoped

@@ -8,6 +8,7 @@
 package portcullis.withdrawal
 
 import data.portcullis.ctx
+import future.keywords.not
 
 # METADATA
 # title: The target is withdrawn by none of the four overlays
@@ -20,17 +21,12 @@ ok if {
 	is_object(configured.global)
 	not configured.global[id]
 	is_object(configured.tenant)
-	not _configured_away
+	not configured.tenant[ctx.tenant][id]
 	is_object(live.global)
 	not live.global[id]
 	is_object(live.tenant)
-	not _live_away
+	not live.tenant[ctx.tenant][id]
 }
-
-# Rules of their own: in a negation, a caller without a tenant would make them undefined instead of true.
-_configured_away if data.portcullis_data.withdrawn.tenant[ctx.tenant][ctx.id]
-
-_live_away if data.portcullis_live.withdrawn.tenant[ctx.tenant][ctx.id]
 
 # METADATA
 # title: Every id that is withdrawn for the caller
@@ -44,19 +40,15 @@ _configured_for_tenant := object.keys(data.portcullis_data.withdrawn.tenant[ctx.
 
 _configured_for_tenant := set() if {
 	is_object(data.portcullis_data.withdrawn.tenant)
-	not _configured_for_somebody
+	not data.portcullis_data.withdrawn.tenant[ctx.tenant]
 }
-
-_configured_for_somebody if data.portcullis_data.withdrawn.tenant[ctx.tenant]
 
 _live_for_tenant := object.keys(data.portcullis_live.withdrawn.tenant[ctx.tenant])
 
 _live_for_tenant := set() if {
 	is_object(data.portcullis_live.withdrawn.tenant)
-	not _live_for_somebody
+	not data.portcullis_live.withdrawn.tenant[ctx.tenant]
 }
-
-_live_for_somebody if data.portcullis_live.withdrawn.tenant[ctx.tenant]
 
 # METADATA
 # title: Why this layer refuses
