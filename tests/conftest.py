@@ -46,9 +46,7 @@ async def backend() -> AsyncIterator[FakeBackend]:
 
 
 @pytest.fixture(scope="session")
-async def world(
-    tmp_path_factory: pytest.TempPathFactory, issuer: Issuer, backend: FakeBackend
-) -> AsyncIterator[World]:
+async def world(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer, backend: FakeBackend) -> AsyncIterator[World]:
     """The recipe, running; tests that withdraw a tool give it back."""
     config = front_door(f"http://127.0.0.1:{backend.port}/mcp", issuer.url, opa=PATIENT)
     async with Portcullis(tmp_path_factory.mktemp("world"), config) as gateway:

@@ -60,7 +60,8 @@ async def test_a_call_reaches_the_server_that_its_name_says_under_the_servers_ow
 
 
 @pytest.mark.parametrize(
-    "name", ["charge", "payments__beta_tool", "payments__legacy_charge", "payments/charge", "payments__", "reports__refund"]
+    "name",
+    ["charge", "payments__beta_tool", "payments__legacy_charge", "payments/charge", "payments__", "reports__refund"],
 )
 async def test_what_server_lists_and_config_take_away_is_an_unknown_tool(
     egress: Portcullis, servers: tuple[FakeBackend, FakeBackend], name: str

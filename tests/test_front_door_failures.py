@@ -18,6 +18,7 @@ from tests.support.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
     from tests.support.issuer import Issuer
 
 

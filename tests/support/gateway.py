@@ -233,9 +233,7 @@ class Portcullis:
 
     async def key(self, principal: str = "user:root", *options: str, role: str = "admin") -> str:
         """Create an API key beside the running gateway and wait until it is known there."""
-        status, out, err = await self.cli(
-            "key", "create", "--principal", principal, "--role", role, "--json", *options
-        )
+        status, out, err = await self.cli("key", "create", "--principal", principal, "--role", role, "--json", *options)
         assert status == 0, err
         key: str = json.loads(out)["key"]
 
