@@ -53,7 +53,7 @@ PROGRAMS = {
     "python": Path(sys.executable),
     "/opt/tools/bin/python": Path(sys.executable),
 }
-PORTS = (8000, 8080, 8282, 9090)
+PORTS = (8000, 8080, 8180, 9090)
 
 
 @dataclass
