@@ -31,12 +31,20 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """A record as text; every control character but the line's own end is escaped."""
+    """A record as one line of text, control characters escaped; only a traceback adds lines to it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
+        """Return the line without its traceback."""
+        return escaped(super().formatMessage(record))
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
-        text = super().format(record)
-        return "".join(one if one.isprintable() or one in "\n\t" else repr(one)[1:-1] for one in text)
+        """Return the line, and the traceback below it."""
+        return escaped(super().format(record), keep="\n")
+
+
+def escaped(text: str, *, keep: str = "") -> str:
+    """Return text with every character that is not printable written as Python writes it."""
+    return "".join(one if one.isprintable() or one in keep else repr(one)[1:-1] for one in text)
 
 
 def configure(settings: LoggingSettings) -> None:
