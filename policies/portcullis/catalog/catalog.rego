@@ -17,13 +17,14 @@ ok if data.portcullis_data.offers[ctx.offer][ctx.id]
 
 # METADATA
 # title: Every offered id, by the names of the view
-ids := object.keys(data.portcullis_data.offers[ctx.offer]) - ambiguous if input.view == "flat"
+ids := _offered - ambiguous if input.view == "flat"
 
-ids := offered & of_server if {
+ids := _offered & of_server if {
 	input.view == "server"
-	offered := object.keys(data.portcullis_data.offers[ctx.offer])
 	of_server := object.keys(data.portcullis_data.server_ids[input.target.server])
 }
+
+_offered := object.keys(data.portcullis_data.offers[ctx.offer])
 
 # METADATA
 # title: Offered ids whose flat name another offered id has too

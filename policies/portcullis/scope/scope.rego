@@ -84,7 +84,11 @@ _narrowed := catalog.ids if {
 	not ctx.entry.allow
 }
 
+_narrowed := catalog.ids & object.keys(data.portcullis_data.sets[ctx.entry.allow]) if ctx.mode == "front_door"
+
+# The same in egress, where not all that is offered is offered by the tenant's own servers.
 _narrowed := catalog.ids - (members_offer - allowed) if {
+	ctx.mode == "egress"
 	members_offer := object.keys(data.portcullis_data.offers[ctx.entry.offer])
 	allowed := object.keys(data.portcullis_data.sets[ctx.entry.allow])
 }
