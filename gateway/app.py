@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from gateway.ledger import Ledger
     from gateway.state import StateDir
 
-LOG = logging.getLogger("portcullis")
+LOG = logging.getLogger("portcullis.gateway")
 FOLD_SECONDS = 5.0
 
 
@@ -157,7 +157,7 @@ async def _served(stack: AsyncExitStack, gateway: Gateway) -> None:
     server = gateway.live.value.config.server
     metrics = gateway.rooms.metrics
     ops = Ops(gateway.rooms.gate, metrics, gateway.waiting_for)
-    endpoints: tuple[Any, ...] = (
+    endpoints: tuple[Discovery | Mcp | Admin | Ops, ...] = (
         Discovery(lambda: gateway.live.value.config),
         Mcp(gateway.rooms.gate),
         Admin(gateway.rooms.gate),

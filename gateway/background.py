@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from contextlib import AsyncExitStack
 
-LOG = logging.getLogger("portcullis")
+LOG = logging.getLogger("portcullis.background")
 
 
 def run(stack: AsyncExitStack, work: Coroutine[Any, Any, None], name: str) -> None:

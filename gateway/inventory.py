@@ -20,7 +20,7 @@ from gateway.single_flight import SingleFlight
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-LOG = logging.getLogger("portcullis")
+LOG = logging.getLogger("portcullis.inventory")
 
 REFRESH_SECONDS = 60.0
 # A list waits this long at most for definitions that it lacks, and a server is not asked for them more often.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import socket
 import sys
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from gateway.config import Config, Loaded
     from gateway.ledger import Ledger
     from gateway.state import StateDir
-
-LOG = logging.getLogger("portcullis.sync")
 
 
 @dataclass(frozen=True, slots=True)

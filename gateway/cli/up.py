@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from gateway.operation import Gateway
 
-LOG = logging.getLogger("portcullis")
+LOG = logging.getLogger("portcullis.gateway")
 READY_POLL_SECONDS = 0.02
 
 
