@@ -25,7 +25,7 @@ class Metrics:
     def __init__(self, known_tenant: Callable[[str], bool]) -> None:
         self._known_tenant = known_tenant
         self.registry = CollectorRegistry()
-        self.requests = Counter(
+        self._requests = Counter(
             "portcullis_http_requests",
             "HTTP requests by route and status.",
             ["route", "status"],
@@ -47,6 +47,10 @@ class Metrics:
             "portcullis_upstream_seconds", "Time until a server had answered a call.", ["server", "outcome"],
             buckets=UPSTREAM_BUCKETS, registry=self.registry,
         )  # fmt: skip
+
+    def answered(self, route: str, status: int) -> None:
+        """Count one HTTP response; `route` is the pattern that matched, never the path that was sent."""
+        self._requests.labels(route, status).inc()
 
     def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
         """Add a gauge whose value is looked up when it is asked for."""

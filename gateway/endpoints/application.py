@@ -56,7 +56,7 @@ class Onion:
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Server"] = "portcullis"  # instead of the versions of what it is made of
         route = request.match_info.route.resource
-        self._metrics.requests.labels(route.canonical if route else "", response.status).inc()
+        self._metrics.answered(route.canonical if route else "", response.status)
         return response
 
     async def _answered(self, request: web.Request, handler: Handler, config: Config) -> web.StreamResponse:
