@@ -111,7 +111,7 @@ class Question:
     server: str | None = None
     name: str | None = None
     tenant: str | None = None
-    arguments: Any = None
+    arguments: Mapping[str, Any] | None = None
     client: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -48,7 +48,9 @@ class Pep:
             recording.target["count"] = len(decision.ids)
             return await self._inventory.fragments(decision.ids, caller.view)
 
-    async def call_tool(self, caller: Caller, name: str, arguments: Any, meta: Mapping[str, Any]) -> Answer:
+    async def call_tool(
+        self, caller: Caller, name: str, arguments: Mapping[str, Any] | None, meta: Mapping[str, Any]
+    ) -> Answer:
         """Call the tool that policy says `name` is, with exactly the arguments that were decided on.
 
         Raises NotVisible, NotPermitted, DecisionUnavailable, UpstreamFailed, and InvalidCredential as above.
