@@ -1,4 +1,4 @@
-"""Waking everybody who waits for something to change."""
+"""Waking everybody who waits for something to change; of one event loop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 
 class Signal:
-    """Look at the state, take `next()`, and wait on it: no change between the two is missed within one step."""
+    """Look at the state and, with no await in between, wait: then no change between the two is missed."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()

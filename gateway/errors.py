@@ -1,4 +1,6 @@
-"""One error tree; it knows no HTTP (`endpoints/problems.py` does).
+"""One error tree; it knows no HTTP (`endpoints/problems.py` has the statuses).
+
+A room may add kinds of its own below these, for what its neighbours need not tell apart.
 
 GatewayError
 ├── ConfigError                  the files are wrong; carries every mistake
@@ -10,7 +12,7 @@ GatewayError
 ├── TenantMismatch               an asserted tenant is not the credential's
 ├── Refused                      policy decided against it; carries the reasons
 │   ├── NotVisible               the caller must not learn that it exists
-│   ├── NotPermitted             the caller may know it and may not do it
+│   └── NotPermitted             the caller may know it and may not do it
 ├── DecisionUnavailable          OPA gave no decision that may be trusted
 ├── EngineMissing                there is no OPA on this machine that may be run
 ├── UpstreamFailed               a server gave no usable answer

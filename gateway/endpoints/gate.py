@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 TENANT_HEADER = "X-Tenant-ID"
-REQUEST_ID_HEADER = "X-Request-Id"
 INFO = web.RequestKey("info", RequestInfo)
 
 

@@ -1,4 +1,4 @@
-"""The only file that knows status codes: one table from errors to RFC 9457 problems."""
+"""One table from errors to HTTP statuses, and RFC 9457 problems made of it; no room below knows a status."""
 
 from __future__ import annotations
 

@@ -14,7 +14,6 @@ VERSION = "MCP-Protocol-Version"
 METHOD = "Mcp-Method"
 NAME = "Mcp-Name"
 SESSION = "Mcp-Session-Id"
-ROUTING = (VERSION, METHOD, NAME)
 # Which member of `params` the Mcp-Name header repeats.
 NAMED_BY: Mapping[str, str] = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
