@@ -22,14 +22,19 @@ if TYPE_CHECKING:
     from gateway.rooms import Rooms
     from gateway.sidecars import Sidecars
 
-LOG = logging.getLogger("portcullis")
+LOG = logging.getLogger("portcullis.gateway")
 CATCH_UP_SECONDS = 10.0
-AGE_SECONDS = 5.0
+AGE_POLL_SECONDS = 5.0
+# How long a reload waits for servers to be listed; a slower one is listed all the same, beside everything else.
+LISTING_SECONDS = 2.0
 
 
 @dataclass(slots=True)
 class Gateway:
-    """A running gateway, and what a reload, a drain and the ready line need of it."""
+    """A running gateway, and what a reload, a drain and the ready line need of it.
+
+    `generated_at` is when the live data that OPA decides on was made, in seconds since the epoch; 0 until OPA says.
+    """
 
     loaded: Loaded
     ledger: Ledger
@@ -80,7 +85,7 @@ class Gateway:
                 pdp = self.rooms.pdp(self.live.value.config)
                 self.generated_at = await pdp.generated_at()
                 self.contested = await pdp.contested()
-            await asyncio.sleep(AGE_SECONDS)
+            await asyncio.sleep(AGE_POLL_SECONDS)
 
     async def drain(self) -> None:
         """Fail readiness, let what is in flight finish, and return when it has or the time is over."""
@@ -97,12 +102,14 @@ class Gateway:
         revision = await self.ledger.note_config(loaded.hash, event)
         self.rooms.trail.record_elsewhere(event)
         self.rooms.use(loaded.config)
-        await self.rooms.inventory.refresh_all()
-        applied = await self.rooms.replication.applied(revision)
-        successor = self.rooms.door(loaded.config, self.live.value.authn)
         retired, self.loaded = self.live.value, loaded
-        self.live.set(successor)
-        await retired.authn.close(successor.authn)
+        # Before anything is waited for: a server that does not answer must not keep a retired issuer's tokens good.
+        self.live.set(self.rooms.door(loaded.config, retired.authn))
+        await retired.authn.close(self.live.value.authn)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LISTING_SECONDS):
+                await self.rooms.inventory.refresh_all()
+        applied = await self.rooms.replication.applied(revision)
         LOG.info("configuration reloaded as r%d, applied by %s", revision, applied)
 
 

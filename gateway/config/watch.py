@@ -23,7 +23,7 @@ class Watcher:
     """Reads the files again when they change and delivers what came of it: a Loaded, or the ConfigError that it is.
 
     `current` is asked for what is in force; `deliver` puts a Loaded in force, or reports the error. An error is
-    delivered once, however often it is met again.
+    delivered once, however often it is met again; a Loaded that `deliver` fails on is delivered again.
     """
 
     def __init__(
@@ -62,6 +62,8 @@ class Watcher:
             try:
                 await self._deliver(outcome)
             except GatewayError as error:
+                # Tried again at the next look: an edit that takes rights away must not get lost with the moment.
+                failed = str(error)
                 LOG.error("the configuration was read and cannot be put in force: %s", error)
         self._failed = failed
 
