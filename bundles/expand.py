@@ -36,13 +36,12 @@ class Collision:
 class Expansion:
     """`data` is the document `portcullis_data`; the rest is for operators.
 
-    `unprojected` are upstream names that no agent can be shown, `memberless` servers that no tenant sees.
+    `unprojected` are upstream names that no agent can be shown, each as server/tool.
     """
 
     data: Mapping[str, Any]
     collisions: tuple[Collision, ...]
     unprojected: tuple[str, ...]
-    memberless: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,6 @@ class Expander:
             data=data,
             collisions=_collisions(flat, offers.sets, tenants, everyones),
             unprojected=tuple(name for id_ in sorted(catalogs) for name in catalogs[id_].unprojected),
-            memberless=() if egress else _memberless(config),
         )
 
     def _refresh(self, config: Config, inventory: Sequence[ServerInventory]) -> dict[str, Catalog]:
@@ -185,10 +183,6 @@ def _collisions(
                 before, missed = found.get(name, (set(), 0))
                 found[name] = (before | clashing, missed + count)
     return tuple(Collision(name, tuple(sorted(ids)), missed) for name, (ids, missed) in sorted(found.items()))
-
-
-def _memberless(config: Config) -> tuple[str, ...]:
-    return tuple(id_ for id_, server in sorted(config.mcp_servers.items()) if not server.tool_access.member)
 
 
 def _roles() -> dict[str, Ids]:

@@ -186,12 +186,6 @@ def test_a_name_that_is_too_long_with_its_prefix_is_left_out_in_egress_only() ->
     assert expand(front_door({"s": server()}), s=(name,)).unprojected == ()
 
 
-def test_a_server_without_members_is_reported_at_a_front_door() -> None:
-    servers = {"lonely": server(), "seen": server(tool_access=members(a=lists()))}
-    assert expand(front_door(servers)).memberless == ("lonely",)
-    assert expand(egress(servers)).memberless == ()
-
-
 def test_settings_and_roles_are_data() -> None:
     assigned = [{"principal": "user:root", "role": "admin", "scope": "global", "issuer": "https://idp.example.com"}]
     opa = {"on_stale": "deny", "max_staleness_seconds": 60}

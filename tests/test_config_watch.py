@@ -204,22 +204,6 @@ def test_a_reload_keeps_host_and_port_of_the_command_line(tmp_path: Path):
     assert after.config.auth.default_role == "viewer"
 
 
-async def test_a_follower_of_the_live_cell_misses_no_change_and_sees_the_newest():
-    cell = Live("a")
-    waiting = asyncio.create_task(cell.changed())
-    await asyncio.sleep(0)
-    cell.set("b")
-    assert await waiting == "b"
-    cell.set("c")
-    cell.set("d")
-    assert await cell.changed(since="b") == "d"
-    again = asyncio.create_task(cell.changed(since="d"))
-    await asyncio.sleep(0)
-    assert not again.done()
-    cell.set("e")
-    assert await again == "e"
-
-
 async def test_a_change_made_while_the_one_before_is_put_in_force_is_not_missed(path: Path):
     reloads = Reloads(path)
 

@@ -30,11 +30,10 @@ class Connection(asyncio.Protocol):
     Whatever ends a question other than its whole answer closes the connection, so no answer can meet the wrong one.
     """
 
-    __slots__ = ("_answer", "_limit", "_loop", "_touched", "_transport", "_turn", "idle", "used")
+    __slots__ = ("_answer", "_limit", "_loop", "_touched", "_transport", "_turn", "idle")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limit: int) -> None:
         self.idle = False
-        self.used = False
         self._loop = loop
         self._limit = limit
         self._touched = False
@@ -63,7 +62,6 @@ class Connection(asyncio.Protocol):
             raise
         finally:
             timer.cancel()
-        self.used = True
         return answer
 
     def close(self) -> None:
