@@ -11,13 +11,13 @@ from bundles.bundle import Content, build
 from bundles.shelf import Claim, Served, Shelf
 from bundles.waiting import Signal
 from gateway.errors import GatewayError
+from gateway.model import BUNDLES
 
 if TYPE_CHECKING:
     from bundles.replicas import Replicas
     from bundles.signing import SigningKey
 
 LOG = logging.getLogger("portcullis.sync")
-NAMES = ("policy", "custom", "tenants", "live")
 
 
 class NotServed(GatewayError):
@@ -49,7 +49,7 @@ class Publisher:
         self._boot = boot
         self._shelves: dict[str, Shelf] = {}
         self._digests: dict[str, str] = {}
-        self._news = {name: Signal() for name in NAMES}
+        self._news = {name: Signal() for name in BUNDLES}
         self._progress = Signal()
         self._closing = False
 
@@ -81,7 +81,7 @@ class Publisher:
     def begin(self, epoch: str) -> None:
         """Start afresh for a ledger's epoch: nothing served or acknowledged under another one counts."""
         self.epoch = epoch
-        self._shelves = {name: Shelf(name, epoch, self._boot) for name in NAMES}
+        self._shelves = {name: Shelf(name, epoch, self._boot) for name in BUNDLES}
         self._digests.clear()
 
     def close(self) -> None:

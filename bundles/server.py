@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from aiohttp import web
 
-from bundles.publisher import NAMES, NotServed, Publisher
+from bundles.publisher import NotServed, Publisher
+from gateway.model import BUNDLES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -62,7 +63,7 @@ class Api:
         """Serve a bundle: 200 on news, 304 at the end of a `wait`, 503 while there is nothing to serve."""
         name = request.match_info["name"]
         replica = await self._replica(request)
-        if name not in NAMES:
+        if name not in BUNDLES:
             raise web.HTTPNotFound
         known = ",".join(request.headers.getall("If-None-Match", ()))
         try:

@@ -12,7 +12,6 @@ from joserfc import jws
 from joserfc.jwk import ECKey
 
 from gateway.errors import ConfigError, Mistake
-from gateway.state import ensure_signing_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +51,7 @@ class SigningKey:
         except (OSError, ValueError, TypeError) as error:
             raise _unusable(path, str(error)) from error
         if not isinstance(private, ec.EllipticCurvePrivateKey) or not isinstance(private.curve, ec.SECP256R1):
-            raise _unusable(path, "is not a P-256 private key")
+            raise _unusable(path, "it is not a P-256 private key")
         return cls(private)
 
     def sign(self, payload: Mapping[str, Any]) -> str:
@@ -63,7 +62,7 @@ class SigningKey:
 
 def ensure_key(config: Config, state: StateDir) -> SigningKey:
     """Return the key that bundles are signed with, made on first use; its public half goes to the state directory."""
-    private, _ = ensure_signing_key(config.sync.signing_key_file or state.signing_key, state.verification_key)
+    private, _ = state.signing_keys(config.sync.signing_key_file)
     return SigningKey.load(private)
 
 
@@ -83,9 +82,9 @@ def public_key_id(path: Path, pem: str) -> str:
     except ValueError as error:
         raise _unusable(path, str(error)) from error
     if not isinstance(public, ec.EllipticCurvePublicKey) or not isinstance(public.curve, ec.SECP256R1):
-        raise _unusable(path, "is not a P-256 public key")
+        raise _unusable(path, "it is not a P-256 public key; remove it, or put the right one there")
     return key_id(public)
 
 
 def _unusable(path: Path, why: str) -> ConfigError:
-    return ConfigError((Mistake(str(path), "", None, f"no usable key: {why}"),))
+    return ConfigError((Mistake(str(path), "", None, f"holds no key to use here: {why}"),))

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 SERVER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 TENANT_ID = re.compile(r"(?!_)[A-Za-z0-9._:-]{1,128}")
 TOOL_NAME = re.compile(r"[A-Za-z0-9_./-]{1,128}")
+# What OPA is fed, by the names that sync serves, OPA is configured with and policy looks for.
+BUNDLES = ("policy", "custom", "tenants", "live")
 
 
 class Mode(StrEnum):

@@ -92,9 +92,12 @@ class StateDir:
         """Return the secret in `path`; 32 random bytes, url-safe, 0600, made on first use."""
         return ensure_file(path, lambda: secrets.token_urlsafe(32).encode()).decode().strip()
 
-    def signing_keys(self) -> tuple[Path, Path]:
-        """Return the paths of signing and verification key; made on first use."""
-        return ensure_signing_key(self.signing_key, self.verification_key)
+    def signing_keys(self, private: Path | None = None) -> tuple[Path, Path]:
+        """Return the paths of signing and verification key, made on first use; `private` is instead of `signing_key`.
+
+        Raises ConfigError for a file that holds no ES256 key.
+        """
+        return ensure_signing_key(private or self.signing_key, self.verification_key)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gateway.errors import ConfigError, Mistake
+from gateway.model import BUNDLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-BUNDLES = ("policy", "custom", "tenants", "live")
 LONG_POLL_SECONDS = 20
 # OPA waits up to the longer one after an error, so a withdrawal that follows a bad answer is late by that much.
 MIN_DELAY_SECONDS, MAX_DELAY_SECONDS = 1, 2
