@@ -121,7 +121,7 @@ class EngineMissing(GatewayError):
 
 
 class UpstreamFailed(GatewayError):
-    """A server gave no usable answer; `why` is a short phrase that is safe to show to an agent."""
+    """A server gave no usable answer; `why` is a verb phrase (`cannot be reached`), safe to show to an agent."""
 
     def __init__(self, server: str, why: str) -> None:
         self.server = server

@@ -14,7 +14,8 @@ from gateway.mcp import results
 from gateway.mcp.eras import Era
 from gateway.mcp.tools import usable
 from gateway.model import Mode, View
-from gateway.upstream.pool import Target, Upstreams
+from gateway.upstream.pool import Upstreams
+from gateway.upstream.target import Target
 from tests.support.backend import FakeBackend, tool
 from tests.support.wait import until
 

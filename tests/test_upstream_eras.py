@@ -12,7 +12,8 @@ from aiohttp import web
 from gateway.errors import UpstreamFailed
 from gateway.mcp import json as exact
 from gateway.model import ANONYMOUS, ToolRef
-from gateway.upstream.pool import Target, Upstreams
+from gateway.upstream.pool import Upstreams
+from gateway.upstream.target import Target
 from tests.support.backend import FakeBackend, failure, tool
 from tests.support.wait import until
 

@@ -12,7 +12,8 @@ from aiohttp import web
 from gateway.errors import UpstreamFailed
 from gateway.model import ANONYMOUS, ToolRef
 from gateway.upstream import http
-from gateway.upstream.pool import Target, Upstreams
+from gateway.upstream.pool import Upstreams
+from gateway.upstream.target import Target
 from tests.support.backend import FakeBackend, stream
 from tests.support.wait import until
 

@@ -9,7 +9,8 @@ import pytest
 from gateway.mcp import results
 from gateway.mcp.eras import Era
 from gateway.model import ANONYMOUS, ToolRef
-from gateway.upstream.pool import Target, Upstreams
+from gateway.upstream.pool import Upstreams
+from gateway.upstream.target import Target
 from tests.support.sdk_server import sdk_server
 
 WAYS = [

@@ -12,8 +12,9 @@ from aiohttp import web
 from gateway.errors import UpstreamFailed
 from gateway.model import CredentialKind, Principal, ToolRef
 from gateway.upstream import sessions as rules
-from gateway.upstream.pool import Target, Upstreams
+from gateway.upstream.pool import Upstreams
 from gateway.upstream.sessions import Sessions
+from gateway.upstream.target import Target
 from tests.support.backend import FakeBackend, failure
 from tests.support.wait import until
 

@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.addresses import Addresses
 from gateway.errors import UpstreamFailed
-from gateway.mcp.answers import Answer
-from gateway.mcp.tools import Tool
 from gateway.net import guarded_session
 from gateway.upstream.server import UpstreamServer
-from gateway.upstream.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import aiohttp
 
+    from gateway.mcp.answers import Answer
+    from gateway.mcp.tools import Tool
     from gateway.model import Principal, ToolRef
-
-__all__ = ["Answer", "Target", "Tool", "Upstreams", "connect"]
+    from gateway.upstream.target import Target
 
 # Less than the five seconds after which common servers hang up: a call that meets a closing connection is lost.
 _KEEPALIVE_SECONDS = 4.0
