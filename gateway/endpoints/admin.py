@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from gateway.lifecycle import Done
     from gateway.recording import Caller
 
+# Enough to mend a body by; an answer must not be larger than what was sent.
+MAX_MISTAKES = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Admin:
@@ -93,9 +96,9 @@ def tenant_of(body: bytes) -> str | None:
     ]
     tenant = document.get("tenant_id")
     if tenant is not None and not (isinstance(tenant, str) and TENANT_ID.fullmatch(tenant)):
-        mistakes.append(("tenant_id", "must be a tenant id (a non-empty string), or null for every tenant"))
+        mistakes.insert(0, ("tenant_id", "must be a tenant id (a non-empty string), or null for every tenant"))
     if mistakes:
-        raise InvalidBody(tuple(mistakes))
+        raise InvalidBody(tuple(mistakes[:MAX_MISTAKES]))
     return tenant
 
 

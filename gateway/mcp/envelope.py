@@ -18,6 +18,8 @@ META_CAPABILITIES = RESERVED_META + "clientCapabilities"
 META_CLIENT_INFO = RESERVED_META + "clientInfo"
 META_SERVER_INFO = RESERVED_META + "serverInfo"
 META_LOG_LEVEL = RESERVED_META + "logLevel"
+# In the envelope, in params, and in _meta, each name is compared with what it looks like; a tool's arguments are not.
+MAX_MEMBERS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ def _envelope_fault(value: dict[str, Any]) -> str | None:
         return 'jsonrpc must be "2.0"'
     if "id" in value and not _is_id(value["id"]):
         return "id must be a string or an integer"
+    if len(value) > MAX_MEMBERS:
+        return "the message has too many members"
     if lookalike := _lookalike(value, _ENVELOPE):
         return f"the member {lookalike!r} looks like another"
     if "method" not in value:
@@ -125,13 +129,16 @@ def _params_fault(params: Any) -> str | None:
     if not isinstance(params, dict):
         return "params must be an object"
     meta = params.get("_meta")
+    if max(len(params), len(meta) if isinstance(meta, dict) else 0) > MAX_MEMBERS:
+        return "params or its _meta has too many members"
     lookalike = _lookalike(params, _PARAMS) or (isinstance(meta, dict) and _lookalike(meta, _META))
     return f"the member {lookalike!r} looks like another" if lookalike else None
 
 
 def _folded(name: str) -> str:
     # What lenient readers do to names: Go ignores case, some libraries stop at NUL or normalise first.
-    return unicodedata.normalize("NFKC", name).replace("\0", "").casefold()
+    plain = name if name.isascii() else unicodedata.normalize("NFKC", name)
+    return plain.replace("\0", "").casefold()
 
 
 def _by_fold(names: Iterable[str]) -> Mapping[str, str]:

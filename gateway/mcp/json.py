@@ -1,13 +1,14 @@
 """Strict JSON where trust begins (RFC 8259, and what it leaves open is refused).
 
 Two readers of one body must never see two things, so duplicate members, NaN, infinities, lone surrogates, byte
-order marks and deep nesting are refused; integers keep every digit.
+order marks, deep nesting and hosts of values are refused; integers keep every digit.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any, NoReturn
 
 import orjson
@@ -15,10 +16,17 @@ import orjson
 from gateway.mcp.errors import Malformed
 
 MAX_DEPTH = 64
+# Reading costs by the value, not by the byte: a body of millions would keep everybody else waiting for seconds.
+MAX_VALUES = 100_000
+
+# Possessive, and content with an open end: text without a closing quote is read once like any other.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 
 
 def decode(body: bytes) -> Any:
     """Return the one value that `body` means; raises Malformed."""
+    if _separators(body) > MAX_VALUES and _separators(_STRING.sub(b"", body)) > MAX_VALUES:
+        raise Malformed(f"the body has more than {MAX_VALUES} values")
     value = _canonical(body)
     return _strict(body) if value is None else value
 
@@ -30,6 +38,11 @@ def encode(value: Any) -> bytes:
     except TypeError:
         # orjson stops at 64 bits and at 254 levels.
         return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _separators(text: bytes) -> int:
+    """Return how many values there are but for one or two, those within strings included."""
+    return text.count(b",") + text.count(b"[") + text.count(b"{")
 
 
 def _canonical(body: bytes) -> Any:
