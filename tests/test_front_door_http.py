@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.config import load
+from gateway.endpoints.application import preflight
 from tests.conftest import GUARD
+from tests.support.files import written
 from tests.support.raw import exchange, request, status
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.conftest import World
 
 LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
@@ -71,6 +76,11 @@ async def test_a59_a_preflight_of_a_configured_origin_is_answered_before_authent
     allowed = {name.strip().lower() for name in reply.headers["Access-Control-Allow-Headers"].split(",")}
     assert allowed >= {"authorization", "content-type", "mcp-protocol-version", "mcp-method", "mcp-name", "x-api-key"}
     assert "Access-Control-Allow-Credentials" not in reply.headers
+
+
+def test_a59_a_preflight_names_the_header_that_is_configured_for_api_keys(tmp_path: Path) -> None:
+    config = load(written(tmp_path, "auth: {api_key: {header_name: X-Gateway-Key}}\n")).config
+    assert "X-Gateway-Key" in preflight(config)["Access-Control-Allow-Headers"].split(", ")
 
 
 async def test_a59_a_preflight_of_a_foreign_origin_is_told_nothing(guarded: World) -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from aiohttp import HttpVersion10, web
 
 from gateway.endpoints import discovery, problems
-from gateway.endpoints.gate import INFO, request_info
+from gateway.endpoints.gate import INFO, TENANT_HEADER, request_info
 from gateway.errors import CredentialRequired, GatewayError
+from gateway.mcp.headers import METHOD, NAME, VERSION
 from gateway.model import TENANT_ID
 
 if TYPE_CHECKING:
@@ -21,13 +22,12 @@ if TYPE_CHECKING:
     from gateway.metrics import Metrics
 
 LOG = logging.getLogger("portcullis.http")
-PREFLIGHT = {
-    "Access-Control-Allow-Methods": "GET, POST, DELETE",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, Accept, X-API-Key, X-Tenant-ID, "
-    "MCP-Protocol-Version, Mcp-Method, Mcp-Name",
-    "Access-Control-Max-Age": "600",
-}
-EXPOSED = "WWW-Authenticate, X-Request-Id, Retry-After"
+# What a page may send beside the header of API keys, whose name is configured, and what it may read of an answer.
+SENT = f"Authorization, Content-Type, Accept, {TENANT_HEADER}, {VERSION}, {METHOD}, {NAME}"
+EXPOSED = (
+    "WWW-Authenticate, X-Request-Id, Retry-After, "
+    "Portcullis-Revision, Portcullis-Applied, Portcullis-Matched, Portcullis-Still-Withdrawn"
+)
 
 
 class Onion:
@@ -45,7 +45,7 @@ class Onion:
         origin = request.headers.get("Origin", "")
         admitted = origin in config.server.allowed_origins
         if admitted and request.method == "OPTIONS":
-            response: web.StreamResponse = web.Response(status=204, headers=PREFLIGHT)
+            response: web.StreamResponse = web.Response(status=204, headers=preflight(config))
         else:
             response = await self._answered(request, handler, config)
         if admitted:
@@ -74,6 +74,15 @@ class Onion:
         except Exception:  # (a defect of ours is a plain 500, never a page with a trace)
             LOG.exception("a request failed for no known reason", extra={"request_id": request_id})
             return problems.render(500, "Internal Server Error", "The request failed", request_id)
+
+
+def preflight(config: Config) -> dict[str, str]:
+    """Return the headers that answer a CORS preflight of an admitted origin."""
+    return {
+        "Access-Control-Allow-Methods": "GET, POST, DELETE",
+        "Access-Control-Allow-Headers": f"{SENT}, {config.auth.api_key.header_name}",
+        "Access-Control-Max-Age": "600",
+    }
 
 
 def challenge_for(request: web.Request, config: Config, error: GatewayError) -> str:
