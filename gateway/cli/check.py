@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli import check_parts
+from bundles.custom import read_custom
+from bundles.expand import Expander
+from gateway.audit import now_ms
 from gateway.cli.common import config_option, json_option, print_json, run
 from gateway.config import load
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, EngineMissing, UpstreamFailed
+from gateway.model import ServerInventory
+from gateway.pdp.opa_binary import find
+from gateway.rooms import upstream_targets
+from gateway.upstream.pool import Upstreams
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bundles.expand import Collision
     from gateway.config import Loaded
 
 
@@ -36,13 +44,42 @@ async def warnings_of(loaded: Loaded) -> tuple[Found, ...]:
 
 
 async def policy_of(loaded: Loaded) -> tuple[Found, ...]:
-    """Check users' Rego as sync does before it publishes it."""
-    return tuple(Found(text, error=True) for text in await check_parts.custom_policy(loaded))
+    """Check users' Rego as sync does before it publishes it; without an OPA it cannot be, which is wrong too."""
+    folder = loaded.config.opa.custom_policies
+    if folder is None:
+        return ()
+    try:
+        binary = await asyncio.to_thread(find, loaded.config.opa.binary)
+        await asyncio.to_thread(read_custom, folder, binary.path)
+    except ConfigError as error:
+        return tuple(Found(str(mistake), error=True) for mistake in error.mistakes)
+    except EngineMissing as error:
+        return (Found(f"{folder}: {error}", error=True),)
+    return ()
 
 
 async def servers_of(loaded: Loaded) -> tuple[Found, ...]:
-    """Ask every server for its tools; one that is down now may be up later."""
-    return tuple(Found(text) for text in await check_parts.servers(loaded))
+    """Ask every server for its tools, and say which names collide; one that is down now may be up later."""
+    upstreams = Upstreams(upstream_targets(loaded.config))
+    try:
+        listed = await asyncio.gather(*(_listed(upstreams, name) for name in loaded.config.mcp_servers))
+    finally:
+        await upstreams.close()
+    inventory = [one for one in listed if isinstance(one, ServerInventory)]
+    collisions = Expander().expand(loaded.config, loaded.hash, inventory).collisions
+    return (*(one for one in listed if isinstance(one, Found)), *map(_colliding, collisions))
+
+
+async def _listed(upstreams: Upstreams, name: str) -> ServerInventory | Found:
+    try:
+        tools = await upstreams.list_tools(name)
+    except UpstreamFailed as error:
+        return Found(f"server {name} cannot be listed: it {error.why}")
+    return ServerInventory(name, "", tuple(tool.name for tool in tools), now_ms())
+
+
+def _colliding(one: Collision) -> Found:
+    return Found(f"the name {one.name!r} of {', '.join(one.ids)} is offered by none of them, because several have it")
 
 
 CHECKS: tuple[Check, ...] = (warnings_of, policy_of, servers_of)
