@@ -62,6 +62,8 @@ class Inventory:
         self._keep = keep
         self._clock = clock
         self._definitions: dict[str, Mapping[str, _Definition]] = {}
+        # By digest: what the definitions above are of, and what the ledger was told, which may fail.
+        self._defined: dict[str, str] = {}
         self._kept: dict[str, str] = {}
         self._listings: dict[str, Listing] = {}
         self._refreshing: dict[str, SingleFlight[None]] = {}
@@ -93,7 +95,7 @@ class Inventory:
         wanted = tuple(servers)
         self._front_door = mode is Mode.FRONT_DOOR
         self._refreshing = {name: self._refreshing.get(name) or self._flight(name) for name in wanted}
-        for known in (self._definitions, self._kept, self._listings):
+        for known in (self._definitions, self._defined, self._kept, self._listings):
             for name in known.keys() - self._refreshing.keys():
                 del known[name]
 
@@ -149,11 +151,15 @@ class Inventory:
         except UpstreamFailed as error:
             self._failed(server, error.why)
             return
-        if server not in self._refreshing:
+        # Beside the loop, like all that takes as long as a server likes.
+        digest = await asyncio.to_thread(_digest, tools)
+        if self._defined.get(server) != digest:
+            definitions = await asyncio.to_thread(_definitions, server, tools)
+            if server not in self._refreshing:
+                return
+            self._definitions[server], self._defined[server] = definitions, digest
+        elif server not in self._refreshing:
             return
-        digest = _digest(tools)
-        if self._kept.get(server) != digest:
-            self._definitions[server] = {f"{server}/{tool.name}": _definition(server, tool) for tool in tools}
         self._listings[server] = Listing(len(tools), None, self._clock())
         await self._write(server, digest, tools)
 
@@ -202,6 +208,10 @@ class Inventory:
         except TimeoutError:
             pass
         return bool(asked)
+
+
+def _definitions(server: str, tools: Iterable[Tool]) -> Mapping[str, _Definition]:
+    return {f"{server}/{tool.name}": _definition(server, tool) for tool in tools}
 
 
 def _definition(server: str, tool: Tool) -> _Definition:

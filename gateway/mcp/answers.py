@@ -31,7 +31,8 @@ class Answer:
     @property
     def is_error(self) -> bool:
         """Whether the server says that it failed, by either of the two ways there are."""
-        return self.error is not None or self.member("isError") is True
+        # As text, because the member of a server talking nonsense may be anything, of any size.
+        return self.error is not None or bytes(self.result.get("isError", b"")) == b"true"
 
     def member(self, name: str) -> Any:
         """Return one member of the result decoded, None where it is missing."""

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 MAX_PAGES = 100
 MAX_LISTED_BYTES = 32 * 1024 * 1024
+# Every tool is in policy's data for every tenant that is offered it, so one server could otherwise fill everybody's.
+MAX_TOOLS = 5000
 _GONE = 404
 
 
@@ -151,7 +153,8 @@ class UpstreamServer:
             raise
 
     async def _listed(self) -> tuple[Tool, ...]:
-        tools, self.dropped = usable(await self._definitions())
+        # Beside the loop: thousands of definitions take seconds to check, and nobody else's call waits for them.
+        tools, self.dropped = await asyncio.to_thread(usable, await self._definitions())
         self._param_headers = {tool.name: tool.headers for tool in tools if tool.headers}
         return tools
 
@@ -163,6 +166,8 @@ class UpstreamServer:
             definitions += listed.definitions
             size += sum(map(len, listed.definitions))
             cursor = listed.next_cursor
+            if len(definitions) > MAX_TOOLS:
+                raise UpstreamFailed(self._name, f"lists more than {MAX_TOOLS} tools")
             if cursor is None:
                 return definitions
             if cursor in seen or size > MAX_LISTED_BYTES:
