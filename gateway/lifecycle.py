@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What an admin may name: servers and tenants of the configuration, and what is withdrawn by it."""
+    """What an admin may name: servers and tenants of the configuration, and what is withdrawn by it.
+
+    `is_member(tenant, server)` says whether the tenant may know that there is this server.
+    """
 
     has_server: Callable[[str], bool]
+    is_member: Callable[[str, str], bool]
     has_tenant: Callable[[str], bool]
     has_tool: Callable[[ToolRef], bool]
     withdrawn_by_config: Callable[[ToolRef, str | None], bool]
@@ -79,12 +83,18 @@ class Lifecycle:
         with Recording(self._trail, caller, "mcp_servers:read", "AuthorizationGranted", tenant=tenant) as recording:
             await self._require(recording, caller, "mcp_servers:read", None, tenant)
             every = await self._ledger.withdrawals()
-            return tuple(one for one in every if tenant is None or one.tenant in (None, tenant))
+            return tuple(one for one in every if self._concerns(one, tenant))
 
     async def permit(self, caller: Caller, action: str) -> None:
         """Raise NotPermitted unless the caller may do this for every tenant."""
         with Recording(self._trail, caller, action, "AuthorizationGranted") as recording:
             await self._require(recording, caller, action, None, None)
+
+    def _concerns(self, one: Withdrawal, tenant: str | None) -> bool:
+        # What is withdrawn for all names servers that are for other tenants' eyes alone.
+        return tenant in (None, one.tenant) or (
+            one.tenant is None and tenant is not None and self._targets.is_member(tenant, one.ref.server)
+        )
 
     def _recording(self, caller: Caller, type_: str, ref: ToolRef, tenant: str | None) -> Recording:
         target = {
@@ -107,10 +117,16 @@ class Lifecycle:
             tenant=tenant,
         )
         decision = await recording.decided(self._pdp.admin(question))
-        require_credential(decision)
+        require_credential(decision, caller.principal)
         if not decision.allow:
             raise NotPermitted(decision.reasons)
-        if ref is not None and not self._targets.has_server(ref.server):
+        if ref is not None and not self._may_know(caller, ref.server, tenant):
             raise NotFound(f"no server {ref.server!r}")
         if tenant is not None and not self._targets.has_tenant(tenant):
             raise NotFound(f"no tenant {tenant!r}")
+
+    def _may_know(self, caller: Caller, server: str, tenant: str | None) -> bool:
+        """Say whether there is such a server, to one who acts for its own tenant only as far as that is a member."""
+        if tenant is not None and tenant == caller.principal.tenant and self._targets.has_tenant(tenant):
+            return self._targets.is_member(tenant, server)
+        return self._targets.has_server(server)

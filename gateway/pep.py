@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gateway.inventory import Inventory
     from gateway.mcp.answers import Answer
     from gateway.mcp.tools import Fragment
-    from gateway.model import Verdict
+    from gateway.model import Principal, Verdict
     from gateway.pdp.pdp import Pdp
     from gateway.upstream.pool import Upstreams
 
@@ -44,7 +44,7 @@ class Pep:
         """
         with Recording(self._trail, caller, "tools/list", "AuthorizationGranted") as recording:
             decision = await recording.decided(self._pdp.list(self._question("tools/list", caller)))
-            require_credential(decision)
+            require_credential(decision, caller.principal)
             recording.target["count"] = len(decision.ids)
             return await self._inventory.fragments(decision.ids, caller.view)
 
@@ -60,7 +60,7 @@ class Pep:
             if self._audit_arguments:
                 recording.target["arguments"] = arguments
             decision = await recording.decided(self._pdp.call(question))
-            require_credential(decision)
+            require_credential(decision, caller.principal)
             if decision.ref is not None:
                 recording.target.update(id=str(decision.ref), server=decision.ref.server)
             if not decision.visible or decision.ref is None:
@@ -84,7 +84,10 @@ class Pep:
         )
 
 
-def require_credential(verdict: Verdict) -> None:
-    """Raise InvalidCredential where policy knows of a revocation that authentication has not learnt yet."""
+def require_credential(verdict: Verdict, principal: Principal) -> None:
+    """Raise InvalidCredential where policy knows of a revocation that authentication has not learnt yet.
+
+    It names the kind of credential as authentication does, so that the caller cannot tell which of the two refused.
+    """
     if any(reason.code == "credential_revoked" for reason in verdict.reasons):
-        raise InvalidCredential("revoked")
+        raise InvalidCredential("revoked", principal.kind)

@@ -1,0 +1,50 @@
+"""What the corridor does with what policy says, beside forwarding and refusing."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.authn import CredentialIndex
+from gateway.endpoints.problems import response_to
+from gateway.errors import InvalidCredential
+from gateway.keys import mint, sha256, shown
+from gateway.model import Credential, ListDecision, Reason
+from gateway.pep import require_credential
+
+
+def revoked(secret: str, at: int | None) -> Credential:
+    return Credential(
+        id="c_1",
+        hash=sha256(secret),
+        prefix=shown(secret),
+        principal="service:ci",
+        name="",
+        role=None,
+        tenant="tenant:a",
+        created_at=0,
+        created_by="user:root",
+        revoked_at=at,
+    )
+
+
+def test_a_revocation_known_to_policy_alone_is_answered_like_one_known_to_authentication():
+    secret = mint()
+    principal = CredentialIndex([revoked(secret, None)]).principal(sha256(secret), 0)
+    assert principal is not None
+    decision = ListDecision(allow=False, epoch="e", revision=1, reasons=(Reason("credential_revoked", "frontdoor"),))
+    with pytest.raises(InvalidCredential) as by_policy:
+        require_credential(decision, principal)
+    with pytest.raises(InvalidCredential) as by_authn:
+        CredentialIndex([revoked(secret, 1)]).principal(sha256(secret), 0)
+    answers = [response_to(one.value, "id", "ApiKey") for one in (by_policy, by_authn)]
+    assert answers[0].body == answers[1].body
+    assert {answer.status for answer in answers} == {401}
+
+
+def test_a_refusal_for_another_reason_leaves_the_credential_alone():
+    secret = mint()
+    principal = CredentialIndex([revoked(secret, None)]).principal(sha256(secret), 0)
+    assert principal is not None
+    require_credential(
+        ListDecision(allow=False, epoch="e", revision=1, reasons=(Reason("no_tenant", "ctx"),)), principal
+    )
