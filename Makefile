@@ -48,8 +48,10 @@ run: setup
 tour: setup
 	@exec $(BIN)/python examples/front-door/tour.py $(ARGS)
 
+# What a request costs, then how soon a withdrawal is enforced.
 bench: setup
-	@exec $(BIN)/python -m bench $(ARGS)
+	@$(BIN)/python -m bench.gateway $(ARGS)
+	@$(BIN)/python -m bench.withdrawal $(ARGS)
 
 # --- checks: everything that CI runs ------------------------------------------------------------------------------
 
