@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MODES = ("legacy", "auto", MODERN)
 SPOKEN = {"legacy": "2025-11-25", "auto": MODERN, MODERN: MODERN}
-BIG = 2**70
+BIG = 2**70 + 1  # a float of that size is another number
 
 
 @dataclass

@@ -93,6 +93,16 @@ async def test_a_new_member_list_counts_after_sighup_and_after_a_mere_change_of_
     assert (await edited.gateway.call("charge", token=edited.tokens[A])).json["error"]["code"] == -32602
 
 
+async def test_sighup_has_an_unchanged_file_read_again(edited: Edited) -> None:
+    def reloads() -> int:
+        return edited.gateway.log.count("configuration reloaded")
+
+    for _ in range(2):
+        before = reloads()
+        edited.gateway.process.send_signal(signal.SIGHUP)
+        await until(lambda: reloads() > before)  # noqa: B023 (awaited within the loop)
+
+
 async def test_a_removed_member_is_nobody_at_the_next_request_and_a_new_one_somebody(edited: Edited) -> None:
     await edited.reads(edited.with_member(B, None))
     await edited.settles(b=[])
