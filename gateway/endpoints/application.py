@@ -66,7 +66,12 @@ class Onion:
                 raise web.HTTPVersionNotSupported
             return await handler(request)
         except GatewayError as error:
-            return problems.response_to(error, request_id, challenge_for(request, config, error))
+            answer = problems.response_to(error, request_id, challenge_for(request, config, error))
+            if answer.status == 500:
+                LOG.exception(
+                    "a request failed with an error that no handler expected", extra={"request_id": request_id}
+                )
+            return answer
         except web.HTTPException as error:
             headers = {name: error.headers[name] for name in ("Allow", "Location") if name in error.headers}
             detail = error.text if error.text and not error.text.startswith(f"{error.status}:") else error.reason

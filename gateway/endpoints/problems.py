@@ -40,13 +40,15 @@ PROBLEMS: Mapping[type[GatewayError], Problem] = {
     errors.NotFound: Problem(404, "Not Found"),
     errors.InvalidBody: Problem(400, "Bad Request"),
     errors.Unavailable: Problem(503, "Service Unavailable", "The ledger is not available; nothing was changed"),
+    # Whatever no handler should let through: a defect, of which its text may say more than a stranger should read.
+    errors.GatewayError: Problem(500, "Internal Server Error", "The request failed"),
 }
 API_KEY_DETAIL = "Invalid API key"
 RETRY_AFTER = "5"
 
 
 def problem_of(error: GatewayError) -> Problem:
-    """Return the row of the nearest class that has one; an error without a row is a defect and shows as KeyError."""
+    """Return the row of the nearest class that has one."""
     return next(PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS)
 
 
