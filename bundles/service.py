@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Self
 
 from aiohttp import web
 
+from bundles.follow import HEARTBEAT_SECONDS, Follower
 from bundles.publisher import Publisher
 from bundles.replicas import Replicas
 from bundles.server import Api
 from bundles.sources import Sources
-from bundles.watch import HEARTBEAT_SECONDS, Follower
 from gateway.config.files import FileWatch
 from gateway.errors import ConfigError
 from gateway.ledger.connect import open_ledger

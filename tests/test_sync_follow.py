@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bundles.custom import CustomPolicy
+from bundles.follow import COALESCE_SECONDS
 from bundles.signing import SigningKey
-from bundles.watch import COALESCE_SECONDS
 from gateway.config import load
 from gateway.errors import ConfigError, Mistake
 from tests.support.clock import Clock
