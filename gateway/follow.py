@@ -32,11 +32,6 @@ class Follower:
         """The ledger's epoch; empty, which no decision has, before it was read."""
         return self._meta.epoch if self._meta else ""
 
-    @property
-    def config_hash(self) -> str | None:
-        """The hash of the configuration that the ledger says is in force."""
-        return self._meta.config_hash if self._meta else None
-
     async def refresh(self) -> None:
         """Read what changed since last time; raises Unavailable."""
         try:
