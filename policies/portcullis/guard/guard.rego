@@ -16,6 +16,11 @@ import data.portcullis.ctx
 default ok := false
 
 ok if {
+	_nothing_custom
+	ctx.id
+}
+
+ok if {
 	shown
 	_arguments_known
 	count(denials) == 0
@@ -24,6 +29,11 @@ ok if {
 # METADATA
 # title: No custom policy hides the target
 default shown := false
+
+shown if {
+	_nothing_custom
+	ctx.id
+}
 
 shown if {
 	whole
@@ -57,6 +67,12 @@ hidden contains id if some id in data.custom[_].hide
 denials contains _denial(name, reason) if {
 	some name
 	some reason in data.custom[name].deny
+}
+
+# Most installations have none: everything below costs a decision a fifth of its time.
+_nothing_custom if {
+	_packages == {}
+	not data.custom
 }
 
 _packages := data.system.bundles.custom.manifest.metadata.packages
