@@ -224,7 +224,9 @@ def main() -> int:
             json.dumps({"kept": not (player.broken or failure), "failure": failure, "steps": player.record}, indent=2)
         )
     ending = f", and it ended early: {failure}" if failure else ""
-    player.console.print(f"\n{promises - player.broken} of {promises} promises kept{ending}", markup=False)
+    player.console.print(
+        f"\n{promises - player.broken} of {promises} promises kept{ending}", markup=False, soft_wrap=True
+    )
     return 1 if player.broken or failure else 0
 
 
