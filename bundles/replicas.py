@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 
     from gateway.model import Replica
 
-ERROR_LENGTH = 500
+MAX_ERROR_CHARACTERS = 500
 
 
 @dataclass(slots=True)
 class Presence:
-    """What is known of one replica: when it last polled, for which bundles it holds a poll, how often it has polled."""
+    """What is known of one replica: by bundle how many polls it holds, how often it has polled, what went wrong there.
+
+    `seen` is when a poll last began or ended, in seconds of the clock that `Replicas` was given.
+    """
 
     seen: float
     polls: Counter[str] = field(default_factory=Counter)
@@ -100,7 +103,7 @@ def _errors(bundles: Mapping[str, Any]) -> dict[str, str]:
             continue
         details = status.get("errors")
         inner = map(_text, details[:3]) if isinstance(details, list) else ()
-        errors[str(name)[:64]] = ": ".join([str(status.get("message", "")), *inner])[:ERROR_LENGTH]
+        errors[str(name)[:64]] = ": ".join([str(status.get("message", "")), *inner])[:MAX_ERROR_CHARACTERS]
     return errors
 
 

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("portcullis.sync")
 BUNDLE_TYPE = "application/vnd.openpolicyagent.bundles"
-BODY_LIMIT = 1 << 20
+MAX_BODY_BYTES = 1 << 20
 BODY_SECONDS = 10.0
 GRACE_SECONDS = 2.0
-LONGEST_WAIT = 30.0
+LONGEST_WAIT_SECONDS = 30.0
 WAIT = re.compile(r"(?:^|[;,\s])wait=([0-9]{1,6})(?:$|[;,\s])")
 
 
@@ -49,7 +49,7 @@ class Api:
 
     def application(self) -> web.Application:
         """Return the aiohttp application."""
-        app = web.Application(client_max_size=BODY_LIMIT)
+        app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.on_response_prepare.append(_anonymous)
         app.router.add_get("/bundles/{name}", self.bundle, allow_head=False)
         app.router.add_post("/status/{replica}", self.status)
@@ -174,7 +174,7 @@ def _wait(query: Mapping[str, str]) -> float:
     text = query.get("wait", "0")
     if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,6})?", text):
         raise web.HTTPBadRequest
-    return min(float(text), LONGEST_WAIT)
+    return min(float(text), LONGEST_WAIT_SECONDS)
 
 
 def _json(value: object, status: int = 200) -> web.Response:

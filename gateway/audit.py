@@ -33,7 +33,7 @@ LOG = logging.getLogger("portcullis.audit")
 CAPACITY = 20_000
 GROUP_SECONDS = 0.02
 RETRY_SECONDS = 0.5
-TEXT_LIMIT = 512
+MAX_TEXT_CHARACTERS = 512
 DAY_MS = 86_400_000
 
 
@@ -86,7 +86,7 @@ def clipped(text: str | None) -> str | None:
         return None
     # Bytes of a header that are no UTF-8 arrive as halves of surrogate pairs.
     text = text.encode("utf-8", "backslashreplace").decode()
-    return text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + "…"
+    return text if len(text) <= MAX_TEXT_CHARACTERS else text[:MAX_TEXT_CHARACTERS] + "…"
 
 
 def event(

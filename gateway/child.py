@@ -24,7 +24,7 @@ FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 2.0
 RAN_WELL_SECONDS = 10.0
 GRACE_SECONDS = 3.0
-MAX_LINE = 4_096
+MAX_LINE_BYTES = 4_096
 LEASH = Path(__file__).with_name("leash.py")
 
 
@@ -136,9 +136,9 @@ class Child:
         rest = b""
         while data := await process.stdout.read(8_192):
             *lines, rest = (rest + data).split(b"\n")
-            rest = rest[:MAX_LINE]
+            rest = rest[:MAX_LINE_BYTES]
             for line in lines:
-                self.say(line[:MAX_LINE])
+                self.say(line[:MAX_LINE_BYTES])
         self.say(rest)
 
 

@@ -11,7 +11,7 @@ import secrets
 import zlib
 
 PREFIX = "mcp_"
-SHOWN = 12
+SHOWN_CHARACTERS = 12
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _FORM = re.compile(r"mcp_[A-Za-z0-9_-]{43}[0-9A-Za-z]{6}")
 
@@ -34,7 +34,7 @@ def sha256(text: str) -> str:
 
 def shown(key: str) -> str:
     """Return the part of a key that lists may show."""
-    return key[:SHOWN]
+    return key[:SHOWN_CHARACTERS]
 
 
 def new_id() -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("portcullis.replication")
 WAIT_SECONDS = 2.0
 RETRY_SECONDS = 0.05
-ANSWER_LIMIT = 1 << 20
+MAX_ANSWER_BYTES = 1 << 20
 UNANSWERED = (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError)
 
 
@@ -78,4 +78,4 @@ class Replication:
         async with self._session.request(method, self._url + path, headers=headers, allow_redirects=False) as response:
             if response.status >= 300:
                 raise aiohttp.ClientError(f"{method} {path.partition('?')[0]} answered {response.status}")
-            return await response.content.read(ANSWER_LIMIT)
+            return await response.content.read(MAX_ANSWER_BYTES)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.pdp.http1 import MAX_HEAD, Answer, Head, Malformed
+from gateway.pdp.http1 import MAX_HEAD_BYTES, Answer, Head, Malformed
 from tests.support.fake_opa import chunked, http
 
 LIMIT = 10_000
@@ -104,7 +104,7 @@ MALFORMED = {
     "a space before the colon": OK + b"Content-Length : 2\r\n\r\n{}",
     "a header without a colon": OK + b"Content-Length\r\n\r\n{}",
     "a bare line feed in a header": OK + b"X: 1\nContent-Length: 2\r\n\r\n{}",
-    "a head without an end": OK + b"X: " + b"x" * MAX_HEAD,
+    "a head without an end": OK + b"X: " + b"x" * MAX_HEAD_BYTES,
     "a chunk size that is no number": CHUNKED + b"xyz\r\n{}\r\n0\r\n\r\n",
     "an empty chunk size": CHUNKED + b"\r\n",
     "a negative chunk size": CHUNKED + b"-2\r\n{}\r\n0\r\n\r\n",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from gateway.config.schema import Oidc
 
-MAX_LIFETIME = 24 * 3600
+MAX_LIFETIME_SECONDS = 24 * 3600
 MAX_GROUPS = 100
 MAX_SUBJECT, MAX_NAME = 255, 256
 LAST_DATE = 253402300799  # the end of 9999
@@ -76,8 +76,8 @@ def _require_current(claims: Mapping[str, Any], leeway: float, now: float) -> fl
         raise bad("expired")
     if issued_at > now + leeway:
         raise bad("issued in the future")
-    if expires_at - issued_at > MAX_LIFETIME:
-        raise bad(f"valid for more than {MAX_LIFETIME} s")
+    if expires_at - issued_at > MAX_LIFETIME_SECONDS:
+        raise bad(f"valid for more than {MAX_LIFETIME_SECONDS} s")
     if "nbf" in claims and _date(claims, "nbf") > now + leeway:
         raise bad("not valid yet")
     return expires_at

@@ -8,8 +8,8 @@ from functools import lru_cache
 
 from gateway.errors import DecisionUnavailable
 
-MAX_HEAD = 16_384
-_MAX_LINE = 1_024
+MAX_HEAD_BYTES = 16_384
+_MAX_LINE_BYTES = 1_024
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([2-5][0-9]{2})(?: [^\x00-\x08\x0a-\x1f]*)?")
 _FIELD_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _LENGTH = re.compile(rb"[0-9]{1,12}")
@@ -74,7 +74,7 @@ class Answer:
         if self._start:
             data = self._start + data
         end = data.find(b"\r\n\r\n")
-        if (end if end >= 0 else len(data)) > MAX_HEAD:
+        if (end if end >= 0 else len(data)) > MAX_HEAD_BYTES:
             raise Malformed("OPA's answer has a head that is too large")
         if end < 0:
             self._start = data
@@ -172,7 +172,7 @@ class _Chunks:
 
     def _take_line(self) -> bytes | None:
         end = self._buffer.find(b"\r\n")
-        if (end if end >= 0 else len(self._buffer)) > _MAX_LINE:
+        if (end if end >= 0 else len(self._buffer)) > _MAX_LINE_BYTES:
             raise Malformed("OPA sent a chunk size that is too long")
         if end < 0:
             return None
