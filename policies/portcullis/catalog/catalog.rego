@@ -29,10 +29,9 @@ _offered := object.keys(data.portcullis_data.offers[ctx.offer])
 # METADATA
 # title: Offered ids whose flat name another offered id has too
 ambiguous contains id if {
-	offered := object.keys(data.portcullis_data.offers[ctx.offer])
-	some id in (object.keys(_contested) & offered)
+	some id in (object.keys(_contested) & _offered)
 	rivals := data.portcullis_data.flat[_contested[id]]
-	count(object.keys(rivals) & offered) > 1
+	count(object.keys(rivals) & _offered) > 1
 }
 
 # Ids whose flat name another server has too, each with that name. The sync service says them, because

@@ -68,4 +68,5 @@ test_egress_needs_no_tenant_and_takes_an_unknown_one_for_none if {
 test_a_kind_of_credential_that_is_not_known_is_turned_away if {
 	question := object.union(fixture.calling("acme", "pay"), {"principal": {"kind": "certificate"}})
 	_front(question) == {"ok": false, "admin": false, "codes": {"anonymous_not_admitted"}}
+	_egress(fixture.in_egress(question)).ok == false
 }

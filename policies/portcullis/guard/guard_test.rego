@@ -115,3 +115,8 @@ test_arguments_that_were_never_sent_refuse[note] if {
 	said.shown == true
 	said.reasons == {_missing}
 }
+
+test_arguments_that_are_there_and_left_out_at_once_refuse if {
+	question := object.union(_question, {"target": {"arguments_omitted": true}})
+	_said({"p": ["deny"]}, {"p": {"deny": set()}}, question).ok == false
+}

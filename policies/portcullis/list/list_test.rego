@@ -63,3 +63,10 @@ test_refuses_with_an_error_what_is_no_list if {
 	reasons := [{"code": "policy_error", "layer": "core"}]
 	_decision(fixture.calling("acme", "pay"), {}, fixture.live) == _answer({"allow": false, "reasons": reasons})
 }
+
+test_says_that_no_role_lets_see_at_one_server if {
+	live := object.union(fixture.live, {"bindings": {"user:jo": {"global": {}}}})
+	question := object.union(fixture.listing("acme"), {"view": "server", "target": {"server": "bank"}})
+	reasons := {{"code": "missing_permission", "layer": "role", "permission": "tool:list"}}
+	_decision(question, {}, live) == _answer({"allow": false, "reasons": reasons})
+}

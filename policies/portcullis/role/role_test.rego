@@ -132,3 +132,20 @@ test_an_anonymous_caller_has_tools_in_egress_and_nothing_else if {
 	_said(question, closed, {}) == {"sees": false, "invokes": false, "roles": set()}
 	_granting(fixture.anonymously(_reading(null)), fixture.egress, {"anonymous": {"global": {"admin": {}}}}) == set()
 }
+
+test_an_anonymous_caller_has_nothing_at_the_front_door if {
+	documents := object.union(fixture.front_door, {"settings": {"anonymous": true}})
+	question := object.union(fixture.anonymously(_calling), {"mode": "front_door", "principal": {"tenant": "acme"}})
+	nothing := {"sees": false, "invokes": false, "roles": set()}
+	_said(question, documents, {}) == nothing
+	_said(question, documents, {"anonymous": {"global": {"admin": {}}, "tenant:acme": {"admin": {}}}}) == nothing
+}
+
+test_an_anonymous_caller_invokes_nothing_by_an_admin_action if {
+	question := fixture.anonymously(_reading(null))
+	_said(question, fixture.egress, {}) == {"sees": false, "invokes": false, "roles": set()}
+}
+
+test_a_question_about_tools_grants_no_admin_action if {
+	_granting(_calling, fixture.front_door, {"user:jo": {"global": {"admin": {}}}}) == set()
+}
