@@ -60,7 +60,7 @@ def tracked(*suffixes: str, under: tuple[str, ...] = ("",)) -> list[Path]:
         capture_output=True,
         text=True,
     )
-    names = (name for name in listing.stdout.split("\0") if name.endswith(suffixes) and name.startswith(under))
+    names = (name for name in listing.stdout.split("\0") if name.endswith(suffixes or ("",)) and name.startswith(under))
     return sorted(ROOT / name for name in names if (ROOT / name).is_file())
 
 
@@ -220,7 +220,9 @@ def test_every_rule_of_rego_has_its_test_beside_it():
 def test_no_file_says_where_packages_come_from_or_where_a_checkout_lies():
     mine = Path(__file__)
     wrong = {}
-    for path in tracked():
+    every = tracked()
+    assert ROOT / "requirements.txt" in every
+    for path in every:
         found = PRIVATE.search(path.read_text(errors="replace"))
         if found and path != mine:
             wrong[path.relative_to(ROOT).as_posix()] = found.group().strip()
