@@ -78,7 +78,7 @@ async def _assembled(stack: AsyncExitStack, loaded: Loaded, state: StateDir, *, 
     live: Live[Door]
     metrics = Metrics(lambda tenant: tenant in live.value.tenants)
     trail = await _trail(stack, ledger, config, metrics)
-    gate = Gate(lambda: live.value, trail, FailureTally())
+    gate = Gate(lambda: live.value, trail, FailureTally(), FailureTally())
     stack.callback(gate.record_folded, everything=True)
     background.every(stack, FOLD_SECONDS, gate.record_folded, "fold failed logins")
     upstreams, inventory = _servers(stack, config, ledger)
@@ -163,7 +163,7 @@ async def _served(stack: AsyncExitStack, gateway: Gateway) -> None:
         Admin(gateway.rooms.gate),
         ops,
     )
-    onion = Onion(lambda: gateway.live.value.config, metrics)
+    onion = Onion(lambda: gateway.live.value.config, metrics, gateway.rooms.gate.malformed)
     app = application(onion, [route for endpoint in endpoints for route in endpoint.routes()])
     runner = Runner(app, drain_seconds=server.drain_seconds)
     await runner.setup()

@@ -52,7 +52,9 @@ class Handlers:
     async def limited(self, request: web.Request) -> web.Response:
         """Read the body as the endpoints do, with little patience."""
         config = Config.model_validate({"mcp_servers": {}})
-        gate = Gate(lambda: pytest.fail("no door is asked for"), AuditTrail(nothing), FailureTally(), body_seconds=HEAD)
+        trail = AuditTrail(nothing)
+        tallies = (FailureTally(), FailureTally())
+        gate = Gate(lambda: pytest.fail("no door is asked for"), trail, *tallies, body_seconds=HEAD)
         body = await gate.body(request, SimpleNamespace(config=config))
         return web.Response(text=str(len(body)))
 

@@ -9,7 +9,7 @@ from aiohttp import HttpVersion10, web
 
 from gateway.endpoints import discovery, problems
 from gateway.endpoints.gate import INFO, TENANT_HEADER, request_info
-from gateway.errors import CredentialRequired, GatewayError
+from gateway.errors import CredentialRequired, GatewayError, InvalidBody
 from gateway.mcp.headers import METHOD, NAME, VERSION
 from gateway.model import TENANT_ID
 
@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 
     from gateway.config import Config
     from gateway.metrics import Metrics
+    from gateway.model import RequestInfo
 
 LOG = logging.getLogger("portcullis.http")
 # What a page may send beside the header of API keys, whose name is configured, and what it may read of an answer.
 SENT = f"Authorization, Content-Type, Accept, {TENANT_HEADER}, {VERSION}, {METHOD}, {NAME}"
+# What is refused before anybody is asked, and who tries it should be seen: bodies, media types, origins, hosts.
+RECORDED = frozenset({400, 403, 408, 413, 415, 421})
 EXPOSED = (
     "WWW-Authenticate, X-Request-Id, Retry-After, "
     "Portcullis-Revision, Portcullis-Applied, Portcullis-Matched, Portcullis-Still-Withdrawn"
@@ -33,8 +36,11 @@ EXPOSED = (
 class Onion:
     """The middleware: names the request, turns errors into problems, counts, and speaks CORS (A59)."""
 
-    def __init__(self, config: Callable[[], Config], metrics: Metrics) -> None:
+    def __init__(
+        self, config: Callable[[], Config], metrics: Metrics, malformed: Callable[[RequestInfo, str], None]
+    ) -> None:
         self._config = config
+        self._malformed = malformed
         self._metrics = metrics
 
     @web.middleware
@@ -67,6 +73,8 @@ class Onion:
             return await handler(request)
         except GatewayError as error:
             answer = problems.response_to(error, request_id, challenge_for(request, config, error))
+            if isinstance(error, InvalidBody):
+                self._malformed(request[INFO], str(error))
             if answer.status == 500:
                 LOG.exception(
                     "a request failed with an error that no handler expected", extra={"request_id": request_id}
@@ -75,6 +83,8 @@ class Onion:
         except web.HTTPException as error:
             headers = {name: error.headers[name] for name in ("Allow", "Location") if name in error.headers}
             detail = error.text if error.text and not error.text.startswith(f"{error.status}:") else error.reason
+            if error.status in RECORDED:
+                self._malformed(request[INFO], detail)
             return problems.render(error.status, error.reason, detail, request_id, headers)
         except Exception:  # (a defect of ours is a plain 500, never a page with a trace)
             LOG.exception("a request failed for no known reason", extra={"request_id": request_id})

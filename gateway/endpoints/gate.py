@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gateway.authn.failures import FailureTally
     from gateway.config import Config
     from gateway.lifecycle import Lifecycle
-    from gateway.model import AuditEvent
+    from gateway.model import AuditEvent, Principal
     from gateway.pep import Pep
 
 T = TypeVar("T")
@@ -53,6 +53,7 @@ class Gate:
         current: Callable[[], Door],
         trail: AuditTrail,
         failures: FailureTally,
+        malformed: FailureTally,
         *,
         body_seconds: float = BODY_SECONDS,
     ) -> None:
@@ -60,6 +61,7 @@ class Gate:
         self._current = current
         self._trail = trail
         self._failures = failures
+        self._malformed = malformed
         self._detached: set[asyncio.Task[Any]] = set()
         self.in_flight = InFlight()
         """Requests that passed the gate, and work that outlived its client."""
@@ -124,13 +126,27 @@ class Gate:
                 )
             )
 
-    def record_folded(self, *, everything: bool = False) -> None:
-        """Record the counts of failures that were not recorded one by one, of the minutes that are over."""
-        for folded in self._failures.due(time.monotonic(), everything=everything):
-            source = {"ip": folded.address}
+    def malformed(self, info: RequestInfo, why: str, principal: Principal | None = None) -> None:
+        """Record a request that was refused before any decision; a flood from one address is folded into counts."""
+        if self._malformed.note(info.ip, time.monotonic()):
             self._trail.record(
-                audit.event("AuthenticationFailed", "failure", reason="repeated", source=source, count=folded.count)
+                audit.event(
+                    "RequestRefused",
+                    "failure",
+                    reason="malformed_request",
+                    tenant=principal.tenant if principal else None,
+                    actor=audit.actor_of(principal) if principal else {},
+                    source=audit.source_of(info),
+                    target={"detail": audit.clipped(why)},
+                )
             )
+
+    def record_folded(self, *, everything: bool = False) -> None:
+        """Record the counts of refusals that were not recorded one by one, of the minutes that are over."""
+        for type_, tally in (("AuthenticationFailed", self._failures), ("RequestRefused", self._malformed)):
+            for folded in tally.due(time.monotonic(), everything=everything):
+                source = {"ip": folded.address}
+                self._trail.record(audit.event(type_, "failure", reason="repeated", source=source, count=folded.count))
 
     def _require_tenant(self, request: web.Request, caller: Caller) -> None:
         asserted = request.headers.getall(TENANT_HEADER, [])

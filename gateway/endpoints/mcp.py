@@ -47,14 +47,18 @@ class Mcp:
         caller = await self.gate.identify(request, door)
         message = envelope.parse(await self.gate.body(request, door))
         if isinstance(message, Rejection):
-            return rejected(message)
+            return self._rejected(message, caller)
         route = classify(request.headers, message)
         if isinstance(route, Rejection):
-            return rejected(route)
+            return self._rejected(route, caller)
         if isinstance(message, Notification | Response):
             return web.Response(status=202, headers=HEADERS)
         caller = replace(caller, client=route.client, **viewed(request))
         return await self._answered(door, caller, route, message)
+
+    def _rejected(self, rejection: Rejection, caller: Caller) -> web.Response:
+        self.gate.malformed(caller.request, rejection.message, caller.principal)
+        return rejected(rejection)
 
     async def _answered(self, door: Door, caller: Caller, route: Route, message: Request) -> web.Response:
         try:

@@ -1,0 +1,35 @@
+"""What is refused before any decision leaves an event, too: who tries malformed requests should be seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import World
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "detail"),
+    [
+        (b"{", {}, "the body is not JSON"),
+        ([], {}, "batches are not served"),
+        ({"jsonrpc": "2.0", "id": 1, "method": "resources/list"}, {}, "Method not found: resources/list"),
+        (b"{}", {"Content_Type": "text/plain"}, "Content-Type must be application/json"),
+    ],
+)
+async def test_a_request_that_no_decision_was_asked_for_is_recorded_with_its_fault(
+    world: World, body: object, headers: dict[str, str], detail: str
+) -> None:
+    token = world.token("tenant:a", sub=f"fault-{abs(hash(detail))}")
+    reply = await world.gateway.http("POST", "/mcp", body, Authorization=f"Bearer {token}", **headers)
+    (event,) = await world.gateway.events(type="RequestRefused", source__request_id=reply.headers["X-Request-Id"])
+    assert event["reason"] == "malformed_request"
+    assert event["target"]["detail"].startswith(detail)
+
+
+async def test_an_admin_body_with_a_mistake_is_recorded(world: World) -> None:
+    reply = await world.gateway.admin("payments/charge/withdraw", {"tenant_id": 5}, key=world.admin_key)
+    assert reply.status == 400
+    assert await world.gateway.events(type="RequestRefused", source__request_id=reply.headers["X-Request-Id"])
