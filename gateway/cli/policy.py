@@ -31,12 +31,18 @@ def policy() -> None:
 folders = click.argument("folders", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path))
 
 
+cases_option = click.option(
+    "--cases", type=click.Path(exists=True, path_type=Path), help="Tables of cases, with the Rego that runs them."
+)
+
+
 @policy.command()
+@cases_option
 @folders
-def check(folders: tuple[Path, ...]) -> None:
+def check(folders: tuple[Path, ...], cases: Path | None) -> None:
     """Check the shipped policies, and folders of custom ones: format, types against the schemas, and the fence."""
     opa = find().path
-    failed = _opa(opa, "fmt", "--list", "--fail", CORE, *folders)
+    failed = _opa(opa, "fmt", "--list", "--fail", CORE, *([cases] if cases else []), *folders)
     failed |= _opa(opa, "check", "--strict", "--schema", SCHEMAS, CORE)
     for folder in folders:
         failed |= _custom(folder, opa)
@@ -44,7 +50,7 @@ def check(folders: tuple[Path, ...]) -> None:
 
 
 @policy.command()
-@click.option("--cases", type=click.Path(exists=True, path_type=Path), help="Tables of cases to run beside the tests.")
+@cases_option
 @click.option("--coverage", is_flag=True, help=f"Fail below {COVERAGE} % of the shipped policies' lines.")
 @click.option("-v", "--verbose", is_flag=True, help="Name every test.")
 @folders
