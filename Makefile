@@ -59,7 +59,7 @@ test: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/portcullis policy check examples/policies
+	$(BIN)/portcullis policy check --cases tests/cases examples/policies
 	$(BIN)/portcullis policy test --cases tests/cases --coverage examples/policies
 	@if command -v regal >/dev/null; then set -x; regal lint policies; fi
 	$(BIN)/pytest $(ARGS)
