@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from gateway.model import AuditEvent
 
 OTHER = "other"
+CUSTOM = "custom"
+MAX_CODES = 100
+MAX_CODE_LENGTH = 128
 DECISION_BUCKETS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
 UPSTREAM_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 DECISION_EVENTS = frozenset(
@@ -24,6 +27,7 @@ class Metrics:
 
     def __init__(self, known_tenant: Callable[[str], bool]) -> None:
         self._known_tenant = known_tenant
+        self._codes: set[str] = set()
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "portcullis_http_requests",
@@ -58,7 +62,7 @@ class Metrics:
 
     def observe(self, event: AuditEvent) -> None:
         """Count one event."""
-        self._events.labels(event.type, event.outcome, event.reason or "").inc(event.count)
+        self._events.labels(event.type, event.outcome, self._reason(event)).inc(event.count)
         if event.type not in DECISION_EVENTS:
             return
         action = str(event.target.get("action", ""))
@@ -68,6 +72,16 @@ class Metrics:
             self._decision_seconds.labels(action).observe(seconds)
         if (seconds := event.target.get("seconds")) is not None:
             self._upstream_seconds.labels(event.target["server"], event.outcome).observe(seconds)
+
+    def _reason(self, event: AuditEvent) -> str:
+        """Return the reason's label. Custom policy may write what a caller sent into a code: so many are told apart."""
+        code = event.reason or ""
+        if event.policy.get("layer") != CUSTOM or code in self._codes:
+            return code
+        if len(self._codes) >= MAX_CODES or len(code) > MAX_CODE_LENGTH:
+            return OTHER
+        self._codes.add(code)
+        return code
 
     def exposition(self) -> bytes:
         """Return every series in the Prometheus text format, version 0.0.4."""

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gateway.config import known_tenants
+from gateway.config.values import EVERY_TENANT
 from gateway.lifecycle import Targets
+from gateway.model import Mode
 
 if TYPE_CHECKING:
     from gateway.config import Config
@@ -30,9 +32,19 @@ def targets(
         narrower = [ids for whose, ids in found["tenant"].items() if tenant in (None, whose)]
         return any(str(ref) in ids for ids in (found["global"], *narrower))
 
+    tenants = frozenset(known_tenants(config))
+
+    def is_member(tenant: str, server: str) -> bool:
+        found = config.mcp_servers.get(server)
+        if found is None or config.tool_access.mode is Mode.EGRESS:
+            return found is not None
+        members = found.tool_access.member
+        return tenant in members or (EVERY_TENANT in members and tenant in tenants)
+
     return Targets(
         has_server=config.mcp_servers.__contains__,
-        has_tenant=frozenset(known_tenants(config)).__contains__,
+        is_member=is_member,
+        has_tenant=tenants.__contains__,
         has_tool=lambda ref: ref.tool in inventory.names(ref.server),
         withdrawn_by_config=withdrawn,
     )
