@@ -86,22 +86,38 @@ class Gate:
 
     async def body(self, request: web.Request, door: Door) -> bytes:
         """Return the whole body; a slow one is 408, one over `max_body_bytes` is 413, another media type is 415."""
+        limit = door.config.server.max_body_bytes
+        if request.content.is_eof():
+            # It came together with the head, as most do: there is nothing to wait for.
+            body = request.content.read_nowait()
+        else:
+            body = await self._slow_body(request, limit)
+        if len(body) > limit:
+            raise web.HTTPRequestEntityTooLarge(limit, len(body))
+        if body and request.content_type != "application/json":
+            raise web.HTTPUnsupportedMediaType(text="Content-Type must be application/json")
+        return body
+
+    async def _slow_body(self, request: web.Request, limit: int) -> bytes:
+        """Return the body as it arrives, not much more of it than the limit."""
         chunks = bytearray()
         try:
             async with asyncio.timeout(self._body_seconds):
                 async for chunk in request.content.iter_any():
                     chunks += chunk
-                    if len(chunks) > door.config.server.max_body_bytes:
-                        raise web.HTTPRequestEntityTooLarge(door.config.server.max_body_bytes, len(chunks))
+                    if len(chunks) > limit:
+                        break
         except TimeoutError:
             raise web.HTTPRequestTimeout from None
-        if chunks and request.content_type != "application/json":
-            raise web.HTTPUnsupportedMediaType(text="Content-Type must be application/json")
         return bytes(chunks)
 
     async def identify(self, request: web.Request, door: Door) -> Caller:
-        """Return who asks; every way to fail is recorded with its true reason (A01, A05, A49)."""
+        """Return who asks; every way to fail is recorded with its true reason (A01, A05, A49).
+
+        Raises Unavailable where no failure could be recorded any more: refusals must not fill the memory either.
+        """
         info = request[INFO]
+        self._trail.require_room()
         try:
             presented = door.authn.present(request.headers, request.query)
             principal = await door.authn.authenticate(presented, discovery.resource_of(door.config, request.path))
