@@ -6,17 +6,26 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 
 from gateway import audit
-from gateway.audit import AuditFile
+from gateway.audit import AuditFile, AuditTrail
+from gateway.authn.failures import FailureTally
+from gateway.config import Config
+from gateway.endpoints.gate import INFO, Door, Gate
+from gateway.errors import GatewayError, Unavailable
+from gateway.model import RequestInfo
 from tests.support.gateway import Portcullis, front_door
+from tests.support.issuer import trusting
 from tests.support.raw import exchange, request, status
 from tests.support.wait import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
+    from gateway.model import AuditEvent
     from tests.support.backend import FakeBackend
     from tests.support.issuer import Issuer
 
@@ -69,3 +78,32 @@ def test_an_event_is_one_line_of_the_file_whatever_is_in_it(tmp_path: Path) -> N
     lines = (tmp_path / "audit.jsonl").read_bytes().split(b"\n")
     assert len(lines) == 3
     assert json.loads(lines[0])["target"]["arguments"]["n"] == HUGE
+
+
+async def test_a35_refusals_that_cannot_be_recorded_do_not_pile_up_in_memory(issuer: Issuer) -> None:
+    kept: list[AuditEvent] = []
+
+    async def away(_events: Sequence[AuditEvent]) -> None:
+        raise Unavailable("the ledger is locked")
+
+    trail = AuditTrail(away, observe=kept.append, capacity=3)
+    gate = Gate(lambda: door, trail, FailureTally(), FailureTally())
+    async with trusting(issuer) as authn:
+        # What a request needs before policy is asked; nothing behind that is reached.
+        door = Door(config=Config(), authn=authn, pep=None, lifecycle=None, tenants=frozenset())  # type: ignore[arg-type]
+
+        async def post(request: web.Request) -> web.Response:
+            request[INFO] = RequestInfo("id", "127.0.0.1", 0)
+            try:
+                await gate.identify(request, door)
+            except GatewayError as error:
+                return web.Response(text=type(error).__name__)
+            return web.Response()
+
+        app = web.Application()
+        app.router.add_post("/mcp", post)
+        async with TestClient(TestServer(app)) as client:
+            headers = {"Authorization": f"Bearer {issuer.mint()}", "X-Tenant-ID": "tenant:b"}
+            said = [await (await client.post("/mcp", headers=headers)).text() for _ in range(6)]
+    assert said == ["TenantMismatch"] * 3 + ["Unavailable"] * 3
+    assert len(kept) == 3

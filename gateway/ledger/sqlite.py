@@ -63,9 +63,13 @@ class SqliteLedger:
         self._require_open()
         try:
             return rows.meta(self._reader.execute(statements.META).fetchall()[0])
-        except sqlite3.OperationalError:
+        except (sqlite3.Error, IndexError):
             # Another process holds the file (recovery, checkpoint): wait for it where nobody else is kept waiting.
-            return rows.meta((await self._read(statements.META))[0])
+            # If it is damaged instead, that is said there as for every other read.
+            found = await self._read(statements.META)
+        if not found:
+            raise Unavailable(f"the ledger {self._path} is damaged: it does not say where it stands")
+        return rows.meta(found[0])
 
     async def renew_epoch(self) -> LedgerMeta:
         """Draw a new epoch; the revision goes on."""
