@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import logging
@@ -22,6 +23,8 @@ LOG = logging.getLogger("portcullis.sync")
 BUNDLE_TYPE = "application/vnd.openpolicyagent.bundles"
 MAX_BODY_BYTES = 1 << 20
 BODY_SECONDS = 10.0
+# How OPA reports the polls that it gives up when it is told to end.
+HUNG_UP = "context canceled"
 GRACE_SECONDS = 2.0
 LONGEST_WAIT_SECONDS = 30.0
 WAIT = re.compile(r"(?:^|[;,\s])wait=([0-9]{1,6})(?:$|[;,\s])")
@@ -91,7 +94,8 @@ class Api:
         if not isinstance(status, dict):
             return _problem(400, "not an object")
         for name, text in self._publisher.replicas.reported(replica, status).items():
-            LOG.warning("replica %s does not activate %s: %s", replica, name, text)
+            level = logging.INFO if text.endswith(HUNG_UP) else logging.WARNING
+            LOG.log(level, "replica %s does not activate %s: %s", replica, name, text)
         return _json({})
 
     async def change(self, request: web.Request) -> web.Response:
@@ -124,9 +128,12 @@ class Api:
         counted = self._publisher.replicas.counted()
         return _json({"replicas": [self._publisher.describe(name) for name in counted]})
 
-    async def health(self, _request: web.Request) -> web.Response:
-        """Say how sync is; 503 until all four bundles are served."""
-        return _json(self._health(), status=200 if self._publisher.ready else 503)
+    async def health(self, request: web.Request) -> web.Response:
+        """Say how sync is, 503 until all four bundles are served; what is wrong is for the control token alone."""
+        found = self._health()
+        if not self._is_control(request):
+            found = {name: found[name] for name in ("status", "revision")}
+        return _json(found, status=200 if self._publisher.ready else 503)
 
     async def _replica(self, request: web.Request) -> str:
         token = _bearer(request)
@@ -145,6 +152,12 @@ class Api:
         digest = hashlib.sha256(_bearer(request).encode("utf-8", "surrogateescape")).digest()
         if not hmac.compare_digest(digest, self._control):
             raise _unauthorized()
+
+    def _is_control(self, request: web.Request) -> bool:
+        with contextlib.suppress(web.HTTPUnauthorized):
+            self._require_control(request)
+            return True
+        return False
 
 
 async def _anonymous(_request: web.Request, response: web.StreamResponse) -> None:

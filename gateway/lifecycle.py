@@ -43,7 +43,7 @@ class Done:
     revision: int
     applied: Applied
     matched: bool = True
-    still_withdrawn: bool = False
+    still_withdrawn: tuple[str, ...] = ()
 
 
 class Lifecycle:
@@ -76,7 +76,7 @@ class Lifecycle:
             await self._require(recording, caller, "mcp_servers:lifecycle", ref, tenant)
             revision, _ = await recording.mutated(functools.partial(self._ledger.restore, ref, tenant))
         applied = await self._replication.applied(revision)
-        return Done(revision, applied, still_withdrawn=self._targets.withdrawn_by_config(ref, tenant))
+        return Done(revision, applied, still_withdrawn=await self._still_withdrawn(ref, tenant))
 
     async def withdrawals(self, caller: Caller, tenant: str | None) -> tuple[Withdrawal, ...]:
         """Return the runtime withdrawals that concern a tenant, or with None all of them."""
@@ -89,6 +89,11 @@ class Lifecycle:
         """Raise NotPermitted unless the caller may do this for every tenant."""
         with Recording(self._trail, caller, action, "AuthorizationGranted") as recording:
             await self._require(recording, caller, action, None, None)
+
+    async def _still_withdrawn(self, ref: ToolRef, tenant: str | None) -> tuple[str, ...]:
+        by_config = self._targets.withdrawn_by_config(ref, tenant)
+        left = [one for one in await self._ledger.withdrawals() if one.ref == ref and one.tenant is None]
+        return tuple(word for word, holds in (("config", by_config), ("runtime", left)) if holds)
 
     def _concerns(self, one: Withdrawal, tenant: str | None) -> bool:
         # What is withdrawn for all names servers that are for other tenants' eyes alone.

@@ -11,7 +11,7 @@ from rich.console import Console
 from gateway.cli.common import installation_options, json_option, plain, print_json, print_table, run
 from gateway.cli.local import onlooker, opa_url
 from gateway.config import load
-from gateway.model import ANONYMOUS, CredentialKind, Principal, Question, RequestInfo
+from gateway.model import ANONYMOUS, CredentialKind, CredentialRef, Principal, Question, RequestInfo
 from gateway.pdp.client import OpaClient
 from gateway.state import StateDir
 
@@ -36,6 +36,7 @@ SETS = {
 @click.option("--tenant", help="The tenant that asks.")
 @click.option("--principal", help="Who asks, as user:… or service:…; without it and without --tenant, anonymous.")
 @click.option("--group", "groups", multiple=True, help="A group of the principal; may be repeated.")
+@click.option("--role", help="The role of the key that the principal presents.")
 @click.option("--tool", help="Explain a call of this tool instead of a list.")
 @json_option
 def explain(
@@ -44,12 +45,13 @@ def explain(
     tenant: str | None,
     principal: str | None,
     groups: tuple[str, ...],
+    role: str | None,
     tool: str | None,
     as_json: bool,
 ) -> None:
     """Say why a list is what it is, or why a call is refused; status 1 where nothing would be admitted."""
     config = load(config_path).config
-    who = _principal(config, tenant, principal, groups)
+    who = _principal(config, tenant, principal, groups, role)
     found = run(_ask(config, StateDir.open(state_dir), _question(who, tool)))
     if as_json:
         print_json(found)
@@ -59,13 +61,17 @@ def explain(
         raise click.exceptions.Exit(1)
 
 
-def _principal(config: Config, tenant: str | None, subject: str | None, groups: tuple[str, ...]) -> Principal:
-    if tenant is None and subject is None:
+def _principal(
+    config: Config, tenant: str | None, subject: str | None, groups: tuple[str, ...], role: str | None
+) -> Principal:
+    if tenant is None and subject is None and role is None:
         return ANONYMOUS
     name = subject or "user:explain"
-    kind = CredentialKind.API_KEY if name.startswith("service:") else CredentialKind.JWT
-    issuer = config.auth.oidc.issuer if kind is CredentialKind.JWT else None
-    return Principal(subject=name, kind=kind, tenant=tenant, issuer=issuer, groups=groups)
+    if role is not None or name.startswith("service:"):
+        credential = CredentialRef("explain", role=role, scope=f"tenant:{tenant}" if tenant else "global")
+        return Principal(subject=name, kind=CredentialKind.API_KEY, tenant=tenant, groups=groups, credential=credential)
+    issuer = config.auth.oidc.issuer
+    return Principal(subject=name, kind=CredentialKind.JWT, tenant=tenant, issuer=issuer, groups=groups)
 
 
 def _question(who: Principal, tool: str | None) -> Question:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, Te
 
 from gateway.cli.opa_config import config
 from gateway.errors import EngineMissing
+from gateway.pdp.opa_binary import find
 from gateway.pdp.opa_install import Installed, Installer
 
 
@@ -24,9 +25,12 @@ def opa() -> None:
 @click.option("--force", is_flag=True, help="Install again, even if the cache has it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def install(force: bool, as_json: bool) -> None:
-    """Get the pinned OPA: by `go install` where there is go, else the official release, checked by its SHA-256."""
+    """Find OPA (OPA_BIN, PATH, the cache), else get the pinned one.
+
+    It is built by `go install` where there is go, else it is the official release, checked by its SHA-256.
+    """
     try:
-        installed = _with_progress(force)
+        installed = _found(force) or _with_progress(force)
     except EngineMissing as error:
         if as_json:
             click.echo(json.dumps({"error": str(error)}))
@@ -48,6 +52,16 @@ def _with_progress(force: bool) -> Installed:
             bar.update(task, description=what, completed=done, total=total or None)
 
         return Installer(os.environ, progress=show).install(force=force)
+
+
+def _found(force: bool) -> Installed | None:
+    """Return an OPA that is here already and may be used, unless it is to be got again."""
+    if force:
+        return None
+    try:
+        return Installed(find(), "present")
+    except EngineMissing:
+        return None
 
 
 opa.add_command(config)

@@ -50,7 +50,7 @@ class Admin:
         door, caller = await self._enter(request)
         ref, tenant = tool_of(request), tenant_of(await self.gate.body(request, door))
         done = await self.gate.detached(door.lifecycle.restore(caller, ref, tenant))
-        headers = {"Portcullis-Still-Withdrawn": "config"} if done.still_withdrawn else {}
+        headers = {"Portcullis-Still-Withdrawn": ", ".join(done.still_withdrawn)} if done.still_withdrawn else {}
         return answer({"restored": True} | named(ref, tenant), done, headers)
 
     async def withdrawals(self, request: web.Request) -> web.Response:
