@@ -156,7 +156,7 @@ async def _replication(stack: AsyncExitStack, ledger: Ledger, children: Sidecars
 async def _served(stack: AsyncExitStack, gateway: Gateway) -> None:
     server = gateway.live.value.config.server
     metrics = gateway.rooms.metrics
-    ops = Ops(gateway.rooms.gate, metrics, gateway.waiting_for)
+    ops = Ops(gateway.rooms.gate, metrics, gateway.waiting_for, lambda: gateway.drifted)
     endpoints: tuple[Discovery | Mcp | Admin | Ops, ...] = (
         Discovery(lambda: gateway.live.value.config),
         Mcp(gateway.rooms.gate),

@@ -46,6 +46,7 @@ class Gateway:
     caught_up: bool = False
     generated_at: int = 0
     contested: int = 0
+    drifted: bool = False
 
     async def waiting_for(self) -> tuple[str, ...]:
         """Return what keeps this gateway from being ready, nothing if it is; no names, anybody may ask."""
@@ -85,6 +86,7 @@ class Gateway:
                 pdp = self.rooms.pdp(self.live.value.config)
                 self.generated_at = await pdp.generated_at()
                 self.contested = await pdp.contested()
+                self.drifted = await pdp.configuration() != self.loaded.hash
             await asyncio.sleep(AGE_POLL_SECONDS)
 
     async def drain(self) -> None:
@@ -130,6 +132,7 @@ GAUGES: tuple[tuple[str, str, Callable[[Gateway], float]], ...] = (
     ("policy_revision", "Newest revision decided on.", _revision),
     ("policy_age_seconds", "Age of the live data that OPA decides on.", lambda it: time.time() - it.generated_at),
     ("names_contested", "Tools that share their flat name with another's.", lambda it: it.contested),
+    ("config_drift", "1 while OPA decides by another configuration than this gateway's.", lambda it: it.drifted),
     ("opa_restarts", "Restarts of the supervised OPA.", _opa_restarts),
     ("sync_restarts", "Restarts of the supervised sync.", _sync_restarts),
     ("definitions_missing", "Tools left out of lists, having no definition.", lambda it: it.rooms.inventory.left_out),

@@ -55,4 +55,6 @@ async def test_the_age_and_the_revision_of_policy_are_known(world: World) -> Non
 
     await until(known)
     assert (await scraped(world))["portcullis_opa_restarts"] == 0
-    assert (await scraped(world))["portcullis_names_contested"] == 0
+    after = await scraped(world)
+    assert (after["portcullis_names_contested"], after["portcullis_config_drift"]) == (0, 0)
+    assert "background task" not in world.gateway.log

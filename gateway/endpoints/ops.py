@@ -26,6 +26,7 @@ class Ops:
     gate: Gate
     metrics: Metrics
     ready: Callable[[], Awaitable[tuple[str, ...]]]
+    drifted: Callable[[], bool]
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of the public listener."""
@@ -44,9 +45,13 @@ class Ops:
         return web.json_response({"status": "live"})
 
     async def readiness(self, _request: web.Request) -> web.Response:
-        """200 when decisions can be had and every server was listed once or given up on, else 503."""
+        """200 when decisions can be had and every server was listed once or given up on, else 503.
+
+        `drift` says that OPA decides by another configuration than this gateway's; that alone makes nobody unready.
+        """
         missing = await self.ready()
-        body = orjson.dumps({"status": "not ready" if missing else "ready", "waiting_for": list(missing)})
+        status = "not ready" if missing else "ready"
+        body = orjson.dumps({"status": status, "waiting_for": list(missing), "drift": self.drifted()})
         return web.Response(status=503 if missing else 200, body=body, content_type="application/json")
 
     async def metrics_for_a_reader(self, request: web.Request) -> web.Response:

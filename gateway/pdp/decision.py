@@ -123,6 +123,15 @@ def parse_contested(answer: bytes) -> int:
     return len(_decode(answer, _Contested).result)
 
 
+def parse_text(answer: bytes) -> str:
+    """Read one word of the data."""
+    return _decode(answer, _Text).result
+
+
+class _Text(msgspec.Struct, frozen=True):
+    result: str
+
+
 class _GeneratedAt(msgspec.Struct, frozen=True):
     result: int
 

@@ -15,6 +15,7 @@ from gateway.pdp.decision import (
     parse_explanation,
     parse_generated_at,
     parse_list,
+    parse_text,
 )
 from gateway.pdp.question import CALL, LIST, encode, lane
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 MAX_ARGUMENTS_BYTES = 65_536
 GENERATED_AT = "/v1/data/portcullis_live/generated_at"
+CONFIGURATION = "/v1/data/portcullis_data/config"
 CONTESTED = "/v1/data/portcullis_data/contested"
 _POLICY_PATH = re.compile(r"[A-Za-z0-9_]+(?:/[A-Za-z0-9_]+)*")
 # Reasons that speak of OPA and its data, not of who asks; a replica that gives one for any question is not ready.
@@ -86,6 +88,10 @@ class Pdp:
         """Return when sync made the live data that OPA decides on, in seconds since the epoch."""
         answer = await self._client.query(GENERATED_AT, b"{}", lane="gauge")
         return parse_generated_at(answer)
+
+    async def configuration(self) -> str:
+        """Return the hash of the configuration that the data was made from."""
+        return parse_text(await self._client.query(CONFIGURATION, b"{}", lane="gauge"))
 
     async def contested(self) -> int:
         """Return how many tools are offered to nobody under a flat name, because others have the same."""
