@@ -35,6 +35,7 @@ from gateway.pdp.high_water import HighWaterMark
 from gateway.replication import Replication
 from gateway.rooms import Rooms, upstream_targets
 from gateway.sidecars import Sidecars, Sources, sidecars
+from gateway.single_flight import SingleFlight
 from gateway.upstream.pool import Upstreams
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ async def _replication(stack: AsyncExitStack, ledger: Ledger, children: Sidecars
 async def _served(stack: AsyncExitStack, gateway: Gateway) -> None:
     server = gateway.live.value.config.server
     metrics = gateway.rooms.metrics
-    ops = Ops(gateway.rooms.gate, metrics, gateway.waiting_for, lambda: gateway.drifted)
+    ops = Ops(gateway.rooms.gate, metrics, SingleFlight(gateway.waiting_for), lambda: gateway.drifted)
     endpoints: tuple[Discovery | Mcp | Admin | Ops, ...] = (
         Discovery(lambda: gateway.live.value.config),
         Mcp(gateway.rooms.gate),
@@ -165,14 +166,14 @@ async def _served(stack: AsyncExitStack, gateway: Gateway) -> None:
     )
     onion = Onion(lambda: gateway.live.value.config, metrics, gateway.rooms.gate.malformed)
     app = application(onion, [route for endpoint in endpoints for route in endpoint.routes()])
-    runner = Runner(app, drain_seconds=server.drain_seconds)
+    runner = Runner(app)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     site = web.TCPSite(runner, server.host, server.port, ssl_context=tls_context(gateway.live.value.config))
     await site.start()
     gateway.address = address_of(site, runner)
     if listen := gateway.live.value.config.metrics.listen:
-        private = Runner(application(onion, ops.private_routes()), drain_seconds=0)
+        private = Runner(application(onion, ops.private_routes()))
         await private.setup()
         stack.push_async_callback(private.cleanup)
         await web.TCPSite(private, *host_port(listen)).start()

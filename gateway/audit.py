@@ -129,7 +129,7 @@ class AuditFile:
     def write(self, events: Sequence[AuditEvent]) -> None:
         """Append one line an event; raises OSError."""
         lines = b"".join(map(_line, events))
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o600)
         with os.fdopen(descriptor, "ab") as file:
             file.write(lines)
 

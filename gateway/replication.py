@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import aiohttp
 import orjson
 
+from gateway.errors import Unavailable
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -54,7 +56,15 @@ class Replication:
             return await self._ask(revision, wait)
         except UNANSWERED as error:
             LOG.warning("sync does not say who has applied r%d: %r", revision, error)
-            return Applied(by=0, of=await self._counted())
+            return Applied(by=0, of=await self._known())
+
+    async def _known(self) -> int:
+        """Return how many replicas the ledger counts; a mutation that is done stays done if that cannot be read."""
+        try:
+            return await self._counted()
+        except Unavailable as error:
+            LOG.warning("the replicas cannot be counted: %s", error)
+            return 0
 
     async def catch_up(self, revision: int, patience: float) -> bool:
         """Return whether some replica has applied a revision, asking for up to `patience` seconds, once at least."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import aiohttp
 import pytest
 
 from tests.conftest import TOOLS
@@ -182,6 +184,20 @@ async def test_sigterm_fails_readiness_and_lets_a_call_in_flight_finish(
     server.delay.set()
     assert (await call).json["result"]
     assert await gateway.stop() == 0
+
+
+async def test_a_second_interrupt_ends_the_draining(gateway: Portcullis, server: FakeBackend, issuer: Issuer) -> None:
+    server.delay = asyncio.Event()
+    token = issuer.mint(tenant_id="tenant:b")
+    call = asyncio.create_task(gateway.call("charge", token=token))
+    await until(lambda: server.calls)
+    gateway.process.send_signal(signal.SIGINT)
+    await until(lambda: "draining" in gateway.log)
+    gateway.process.send_signal(signal.SIGINT)
+    assert await asyncio.wait_for(gateway.process.wait(), 15) == 130
+    assert "Traceback" not in gateway.log
+    with contextlib.suppress(aiohttp.ClientError):
+        await call
 
 
 async def test_a_second_up_on_the_same_state_is_refused(gateway: Portcullis) -> None:

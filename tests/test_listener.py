@@ -71,11 +71,11 @@ class Handlers:
 
 
 @asynccontextmanager
-async def listening(handlers: Handlers, *, per_peer: int = 20, drain_seconds: float = 0) -> AsyncIterator[str]:
+async def listening(handlers: Handlers, *, per_peer: int = 20) -> AsyncIterator[str]:
     app = web.Application()
     app.add_routes([web.get("/", handlers.answer), web.post("/", handlers.answer), web.get("/wait", handlers.wait)])
     app.add_routes([web.get("/large", handlers.large), web.post("/limited", handlers.limited)])
-    runner = Runner(app, drain_seconds=drain_seconds, deadlines=Deadlines(HEAD, WRITE), per_peer=per_peer)
+    runner = Runner(app, deadlines=Deadlines(HEAD, WRITE), per_peer=per_peer)
     await runner.setup()
     try:
         handlers.server = runner.server
@@ -211,7 +211,7 @@ async def test_a_client_that_hangs_up_cancels_what_was_begun_for_it() -> None:
 
 async def test_what_is_under_way_is_finished_when_the_listener_ends() -> None:
     handlers = Handlers()
-    async with listening(handlers, drain_seconds=5) as url:
+    async with listening(handlers) as url:
         asked = asyncio.create_task(exchange(url, request("GET /wait HTTP/1.1")))
         await until(lambda: handlers.begun)
         handlers.go.set()

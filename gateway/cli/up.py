@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 import uvloop
 
-from gateway import logs
+from gateway import background, logs
 from gateway.app import running
 from gateway.cli.common import installation_options, together, told_to_stop, warn
 from gateway.config import Loaded, exposed, known_tenants, load
@@ -66,7 +66,11 @@ def _loaded(path: Path, host: str | None, port: int | None, *, insecure: bool) -
 
 
 def _run(loaded: Loaded, state: StateDir, *, with_sync: bool) -> None:
-    uvloop.run(_until_told(loaded, state, with_sync=with_sync))
+    try:
+        uvloop.run(_until_told(loaded, state, with_sync=with_sync))
+    except asyncio.CancelledError:
+        warn("stopped before everything in flight had finished")
+        raise click.exceptions.Exit(130) from None
 
 
 async def _until_told(loaded: Loaded, state: StateDir, *, with_sync: bool) -> None:
@@ -74,11 +78,14 @@ async def _until_told(loaded: Loaded, state: StateDir, *, with_sync: bool) -> No
     async with running(loaded, state, with_sync=with_sync) as gateway:
         watcher = Watcher(lambda: gateway.loaded, lambda found: _put_in_force(gateway, found))
         tasks = [asyncio.create_task(_announce(gateway)), asyncio.create_task(watcher.run())]
+        for task in tasks:
+            task.add_done_callback(background.report)
         with on_hangup(watcher.trigger):
             await told.wait()
         # A second Ctrl-C ends the draining.
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, loop.stop)
+        main = asyncio.current_task()
+        assert main is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, main.cancel)
         for task in tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

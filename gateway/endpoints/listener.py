@@ -23,6 +23,8 @@ HEAD_SECONDS = 10.0
 BODY_SECONDS = 15.0
 WRITE_SECONDS = 30.0
 KEEPALIVE_SECONDS = 75.0
+# After the drain nothing is owed to what is still under way; it is cancelled.
+CLOSE_SECONDS = 0.5
 CONNECTIONS = 4096
 CONNECTIONS_PER_PEER = 512
 
@@ -150,11 +152,10 @@ class Runner(web.AppRunner):
         self,
         app: web.Application,
         *,
-        drain_seconds: float,
         deadlines: Deadlines | None = None,
         per_peer: int = CONNECTIONS_PER_PEER,
     ) -> None:
-        super().__init__(app, access_log=None, shutdown_timeout=drain_seconds)
+        super().__init__(app, access_log=None, shutdown_timeout=CLOSE_SECONDS)
         self._deadlines = deadlines or Deadlines()
         self._per_peer = per_peer
 
