@@ -91,7 +91,7 @@ whole if {
 	data.system.bundles.custom.manifest.revision != ""
 	data.system.bundles.tenants.manifest.revision != ""
 	data.system.bundles.live.manifest.revision != ""
-	count({
+	object.subset(object.keys(data.portcullis_data), {
 		"config",
 		"everyone",
 		"flat",
@@ -104,9 +104,9 @@ whole if {
 		"settings",
 		"tenants",
 		"withdrawn",
-	} - object.keys(data.portcullis_data)) == 0
+	})
 	configured := data.portcullis_data
-	count({"anonymous", "default_role", "on_stale"} - object.keys(configured.settings)) == 0
+	object.subset(object.keys(configured.settings), {"anonymous", "default_role", "on_stale"})
 	is_number(configured.settings.max_staleness_seconds)
 	is_object(configured.withdrawn.global)
 	is_object(configured.withdrawn.tenant)
@@ -136,27 +136,25 @@ same_mode if {
 # title: The live data is young enough, or the operator prefers old data to none
 default timely := false
 
-timely if _fresh
+timely if stale == false
 
 timely if {
 	data.portcullis_data.settings.on_stale == "serve"
 	is_number(data.portcullis_live.generated_at)
 }
 
+# METADATA
+# title: The live data is older than the operator wants it to be
+default stale := true
+
 # In nanoseconds, because a division would cost more than the rest of this layer.
-_fresh if {
+stale := false if {
 	age := time.now_ns() - (data.portcullis_live.generated_at * 1000000000)
 	age <= data.portcullis_data.settings.max_staleness_seconds * 1000000000
 
 	# A clock that runs backwards hides how old the data is.
 	age >= -5000000000
 }
-
-# METADATA
-# title: The live data is older than the operator wants it to be
-default stale := true
-
-stale := false if _fresh
 
 # METADATA
 # title: Why this layer refuses

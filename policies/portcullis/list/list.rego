@@ -30,8 +30,8 @@ default decision := {
 decision := {
 	"allow": true,
 	"ids": ids,
-	"epoch": ctx.epoch,
-	"revision": ctx.revision,
+	"epoch": data.portcullis_live.epoch,
+	"revision": data.portcullis_live.revision,
 	"stale": ctx.stale,
 	"reasons": [],
 	"obligations": {},

@@ -25,6 +25,20 @@ ok if {
 # title: The caller may call tools
 default invokes := false
 
+# The two commonest callers first, because all roles of a caller cost as much as all other layers: whoever has the
+# default role and nothing else, and keys with a role of their own. Neither has a role here that `roles` has not.
+invokes if {
+	_plain
+	is_string(data.portcullis_data.settings.default_role)
+	data.portcullis_data.rbac.roles[data.portcullis_data.settings.default_role]["tool:invoke"]
+}
+
+invokes if {
+	_about_tools
+	_own_role
+	data.portcullis_data.rbac.roles[input.principal.credential.role]["tool:invoke"]
+}
+
 invokes if {
 	some role in roles
 	some permission in ["tool:invoke", "tool:*", "*"]
@@ -69,6 +83,26 @@ roles contains role if {
 	role := data.portcullis_data.settings.default_role
 	is_string(role)
 }
+
+# Nothing at all is bound to the caller or to one of its groups, where the default role counts.
+_plain if {
+	input.principal.kind == "jwt"
+	_about_tools
+	is_object(ctx.entry)
+	not data.portcullis_data.rbac.bindings[input.principal.subject]
+	not data.portcullis_live.bindings[input.principal.subject]
+	not _group_bound
+}
+
+_group_bound if {
+	some group in input.principal.groups
+	name := concat(":", ["group", group])
+	_of_group(name)
+}
+
+_of_group(name) if data.portcullis_data.rbac.bindings[name]
+
+_of_group(name) if data.portcullis_live.bindings[name]
 
 _about_tools if input.action == "tools/call"
 

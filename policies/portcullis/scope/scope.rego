@@ -26,13 +26,6 @@ ids := (_narrowed - _denied_ids) & _token_ids if _token_ids
 
 ids := _narrowed - _denied_ids if _unscoped
 
-# Without a known tenant there are no member lists; the front door refuses such a caller on its own.
-_member if {
-	ctx.mode == "egress"
-	ctx.id
-	not ctx.entry
-}
-
 _member if {
 	id := ctx.id
 	entry := ctx.entry
@@ -46,6 +39,13 @@ _member if {
 	entry := ctx.entry
 	_allowed
 	not entry.deny
+}
+
+# Without a known tenant there are no member lists; the front door refuses such a caller on its own.
+_member if {
+	ctx.mode == "egress"
+	ctx.id
+	not ctx.entry
 }
 
 _allowed if data.portcullis_data.sets[ctx.entry.allow][ctx.id]
