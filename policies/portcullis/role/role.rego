@@ -25,8 +25,8 @@ ok if {
 # title: The caller may call tools
 default invokes := false
 
-# The two commonest callers first, because all roles of a caller cost as much as all other layers: whoever has the
-# default role and nothing else, and keys with a role of their own. Neither has a role here that `roles` has not.
+# The two commonest callers first, because working out all roles takes a fifth of a decision: whoever has the default
+# role and nothing else, and keys with a role of their own. Neither has a role here that `roles` has not.
 invokes if {
 	_plain
 	is_string(data.portcullis_data.settings.default_role)
