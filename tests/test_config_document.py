@@ -39,6 +39,7 @@ BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n"
         ("a: [1\nb: 2\n", 2, "not valid YAML"),
         ("a: 'open\n", 2, "not valid YAML"),
         ("a: b: c\n", 1, "not valid YAML"),
+        ("a:\n\tb: 1\n", 2, "indent with spaces"),
         ("a: \x07\n", None, "not valid YAML"),
         (b"a: 1\nb: \xff\n", 2, "not UTF-8"),
         (b"a: " + b"x" * MAX_BYTES, None, "larger than"),

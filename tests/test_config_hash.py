@@ -95,6 +95,7 @@ def test_the_json_schema_accepts_the_recipe_and_every_example_that_loads():
     [
         "auth: {enabledd: true}",
         "auth: {enabled: 'true'}",
+        "server: {tls: }",
         "tool_access: {mode: frontdoor}",
         "server: {port: 70000}",
         "mcp_servers: {p: {mode: remote}}",

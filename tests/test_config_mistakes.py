@@ -140,6 +140,10 @@ SERVER = "mcp_servers: {{p: {{mode: remote, endpoint: 'http://localhost/mcp', {0
         (SERVER.format("headers: {X-A: '${tenant}'}"), "mcp_servers.p.headers.X-A", "not a reference"),
         (SERVER.format("headers: {X-A: '${env:A'}"), "mcp_servers.p.headers.X-A", "not closed"),
         ("logging: {level: loud}", "logging.level", "'loud' is not one of"),
+        ("server: {tls: }", "server.tls", "is empty; give it a value, or remove the key"),
+        ("opa: {custom_policies: ~}", "opa.custom_policies", "is empty; give it a value, or remove the key"),
+        ("auth: {oidc: {enabled: true, issuer: 'https://a', resource_uri: 'https://b', audience: }}",
+         "auth.oidc.audience", "is empty"),
         ("audit: {retention_days: 0}", "audit.retention_days", "greater than or equal to 1"),
     ],
 )  # fmt: skip

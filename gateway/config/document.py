@@ -26,6 +26,10 @@ _DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _TRUE = frozenset(("true", "yes", "on"))
+# What the parser says of what people do most, in words that say what to do.
+_HINTS = {
+    "found character that cannot start any token": "a tab, %, @ or ` begins nothing; indent with spaces, quote text",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ def parse(raw: bytes, file: str) -> Document:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        document.refuse((), mark.line + 1 if mark else None, f"is not valid YAML: {what}")
+        document.refuse((), mark.line + 1 if mark else None, f"is not valid YAML: {_HINTS.get(what, what)}")
     return document
 
 

@@ -76,7 +76,8 @@ def _read(path: Path) -> bytes:
     try:
         return read(path, yaml_document.MAX_BYTES)
     except OSError as error:
-        raise ConfigError((Mistake(str(path), "", None, f"cannot be read: {error.strerror}"),)) from error
+        absent = "; write one, or name another with --config" if isinstance(error, FileNotFoundError) else ""
+        raise ConfigError((Mistake(str(path), "", None, f"cannot be read: {error.strerror}{absent}"),)) from error
 
 
 def meaning_hash(config: Config) -> str:

@@ -8,7 +8,17 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 
 from gateway.model import SERVER_ID, TENANT_ID, TOOL_NAME
 
@@ -26,6 +36,14 @@ class Section(BaseModel):
     """A mapping of config.yaml: frozen, and closed to unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _filled(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse an optional key with nothing after it: `tls:` must not mean plain http."""
+        if value is None and cls.model_fields[str(info.field_name)].default is None:
+            raise ValueError("is empty; give it a value, or remove the key")
+        return value
 
 
 class Secret:
