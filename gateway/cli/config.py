@@ -6,7 +6,7 @@ import json
 
 import click
 
-from gateway.config.schema import json_schema
+from gateway.config.json_schema import json_schema
 
 
 @click.group()

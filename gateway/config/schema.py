@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core.core_schema import NullableSchema, WithDefaultSchema
 
 from gateway.config.references import Context
 from gateway.config.servers import GlobalProjection, Server, Tenant
@@ -227,26 +225,3 @@ class Config(Section):
     audit: AuditSettings = AuditSettings()
     metrics: MetricsSettings = MetricsSettings()
     logging: LoggingSettings = LoggingSettings()
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of config.yaml (draft 2020-12)."""
-    return Config.model_json_schema(schema_generator=_WithoutNull, mode="validation")
-
-
-class _WithoutNull(GenerateJsonSchema):
-    """No key takes null: one that is empty is refused, and one that is left out has its default."""
-
-    def nullable_schema(self, schema: NullableSchema) -> JsonSchemaValue:
-        return self.generate_inner(schema["schema"])
-
-    def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
-        found = super().default_schema(schema)
-        return {name: _pruned(one) for name, one in found.items() if (name, one) != ("default", None)}
-
-
-def _pruned(value: Any) -> Any:
-    """Return a default without the keys that have none themselves."""
-    if not isinstance(value, dict):
-        return value
-    return {name: _pruned(one) for name, one in value.items() if one is not None}
