@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from gateway.endpoints.gate import Door, Gate
 from gateway.endpoints.listener import Runner, address_of, tls_context
 from gateway.endpoints.mcp import Mcp
 from gateway.endpoints.ops import Ops
+from gateway.errors import ConfigError, Mistake
 from gateway.follow import Follower
 from gateway.inventory import Inventory
 from gateway.ledger.connect import open_ledger
@@ -40,6 +42,7 @@ from gateway.upstream.pool import Upstreams
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from ssl import SSLContext
 
     from gateway.config import Config, Loaded
     from gateway.ledger import Ledger
@@ -166,17 +169,27 @@ async def _served(stack: AsyncExitStack, gateway: Gateway) -> None:
     )
     onion = Onion(lambda: gateway.live.value.config, metrics, gateway.rooms.gate.malformed)
     app = application(onion, [route for endpoint in endpoints for route in endpoint.routes()])
+    tls = tls_context(gateway.live.value.config)
+    gateway.address = await _listening(stack, app, server.host, server.port, "server.port", tls)
+    if listen := gateway.live.value.config.metrics.listen:
+        private = application(onion, ops.private_routes())
+        await _listening(stack, private, *host_port(listen), "metrics.listen")
+
+
+async def _listening(
+    stack: AsyncExitStack, app: web.Application, host: str, port: int, key: str, tls: SSLContext | None = None
+) -> str:
+    """Listen until the stack unwinds and return the URL; raises ConfigError, naming the key, where that cannot be."""
     runner = Runner(app)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, server.host, server.port, ssl_context=tls_context(gateway.live.value.config))
-    await site.start()
-    gateway.address = address_of(site, runner)
-    if listen := gateway.live.value.config.metrics.listen:
-        private = Runner(application(onion, ops.private_routes()))
-        await private.setup()
-        stack.push_async_callback(private.cleanup)
-        await web.TCPSite(private, *host_port(listen)).start()
+    site = web.TCPSite(runner, host, port, ssl_context=tls)
+    try:
+        await site.start()
+    except OSError as error:
+        why = f"cannot listen on {host}:{port}: {os.strerror(error.errno) if error.errno else error}; choose another"
+        raise ConfigError((Mistake("", key, None, why),)) from error
+    return address_of(site, runner)
 
 
 def _config_overlay(config: Config, names: Callable[[str], Iterable[str]]) -> Mapping[str, Any]:

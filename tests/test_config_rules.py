@@ -58,9 +58,8 @@ def test_two_headers_that_differ_by_case_alone_are_one_header_and_refused(tmp_pa
 
 
 @pytest.mark.parametrize("issuer", ["http://localhost:9000", "http://127.0.0.1:9000/realm", "http://[::1]:9000"])
-def test_an_issuer_on_loopback_needs_no_https_and_is_warned_about(tmp_path: Path, issuer: str):
-    found = loaded(tmp_path, OIDC.format(issuer=issuer, more="audience: a")).warnings
-    assert found == (f"auth.oidc.issuer: {issuer} is plain http: whoever sits between can forge tokens",)
+def test_an_issuer_on_loopback_needs_no_https_because_nobody_sits_between(tmp_path: Path, issuer: str):
+    assert loaded(tmp_path, OIDC.format(issuer=issuer, more="audience: a")).warnings == ()
 
 
 def test_an_insecure_issuer_that_is_allowed_is_warned_about(tmp_path: Path):

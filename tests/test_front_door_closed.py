@@ -109,7 +109,7 @@ UNAUTHENTICATED = {
 
 async def test_a09_every_route_is_in_the_table_and_closed_unless_the_table_opens_it(guarded: World) -> None:
     nothing: Any = None
-    endpoints = (Mcp(nothing), Admin(nothing), Ops(nothing, nothing, nothing), Discovery(nothing))
+    endpoints = (Mcp(nothing), Admin(nothing), Ops(nothing, nothing, nothing, nothing), Discovery(nothing))
     routes = {(one.method, one.path.replace(":.+", "")) for endpoint in endpoints for one in endpoint.routes()}
     assert routes == UNAUTHENTICATED.keys()
     for (method, path), expected in UNAUTHENTICATED.items():

@@ -12,7 +12,7 @@ import click
 from bundles.custom import read_custom
 from bundles.expand import Expander
 from gateway.audit import now_ms
-from gateway.cli.common import config_option, json_option, print_json, run
+from gateway.cli.common import config_option, counted, json_option, print_json, run
 from gateway.config import load
 from gateway.errors import ConfigError, EngineMissing, UpstreamFailed
 from gateway.model import ServerInventory
@@ -113,8 +113,6 @@ def _print(config_path: Path, found: tuple[Found, ...]) -> None:
     for one in found:
         click.echo(f"{'error' if one.error else 'warning'}: {one.text}", err=one.error)
     errors = sum(one.error for one in found)
-    click.echo(f"{config_path}: {_count(errors, 'error')}, {_count(len(found) - errors, 'warning')}", err=bool(errors))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    click.echo(
+        f"{config_path}: {counted(errors, 'error')}, {counted(len(found) - errors, 'warning')}", err=bool(errors)
+    )

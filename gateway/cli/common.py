@@ -150,3 +150,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty:
 def plain(text: str) -> str:
     """Return text with control characters made visible: names come from strangers, terminals obey them (A62)."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, for people."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

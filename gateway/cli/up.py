@@ -13,7 +13,7 @@ import uvloop
 
 from gateway import background, logs
 from gateway.app import running
-from gateway.cli.common import installation_options, together, told_to_stop, warn
+from gateway.cli.common import counted, installation_options, together, told_to_stop, warn
 from gateway.config import Loaded, exposed, known_tenants, load
 from gateway.config.watch import Watcher, on_hangup
 from gateway.errors import ConfigError, Mistake
@@ -106,8 +106,9 @@ async def _announce(gateway: Gateway) -> None:
         f"{config.tool_access.mode} at {gateway.address}",
         f"OPA {gateway.sidecars.opa_version}",
         f"r{meta.revision}",
-        f"{len(listings)} servers, {tools} tools" + (f" ({', '.join(down)} not reached)" if down else ""),
-        f"{len(known_tenants(config))} members",
+        f"{counted(len(listings), 'server')}, {counted(tools, 'tool')}"
+        + (f" ({', '.join(down)} not reached)" if down else ""),
+        counted(len(known_tenants(config)), "member"),
     ]
     click.echo(f"portcullis is ready: {' · '.join(parts)}")
 

@@ -40,7 +40,8 @@ def _auth(config: Config) -> Iterator[str]:
 def _issuer(config: Config) -> Iterator[str]:
     oidc = config.auth.oidc
     for key, url in (("issuer", oidc.issuer), ("jwks_uri", oidc.jwks_uri)):
-        if oidc.enabled and url and urlsplit(url).scheme == "http":
+        parts = urlsplit(url or "")
+        if oidc.enabled and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             yield f"auth.oidc.{key}: {url} is plain http: whoever sits between can forge tokens"
 
 
