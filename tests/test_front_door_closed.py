@@ -161,3 +161,15 @@ async def test_a30_a_configuration_that_would_let_everybody_in_starts_nothing(tm
 
     cases = open_by_mistake(issuer)
     await asyncio.gather(*(started(name, *case) for name, case in cases.items()))
+
+
+async def test_a_taken_port_is_said_in_a_sentence(guarded: World, tmp_path: Path) -> None:
+    port = guarded.gateway.url.rpartition(":")[2]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", "up", "--config", guarded.gateway.config_path, "--state-dir", tmp_path,
+        "--port", port, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 1
+    assert f"server.port: cannot listen on 127.0.0.1:{port}" in err.decode()
+    assert "Traceback" not in err.decode()
