@@ -110,6 +110,13 @@ async def _opened(url: str, loaded: Loaded | None) -> AsyncIterator[tuple[Ledger
         await ledger.close()
 
 
+async def unheard(ledger: Ledger) -> tuple[str, ...]:
+    """Say so where no gateway has run on this ledger yet: one on another ledger hears nothing of what is done here."""
+    if (await ledger.meta()).config_hash is not None:
+        return ()
+    return ("no gateway has run on this ledger yet; one that runs with another --state-dir hears nothing of this",)
+
+
 def operator() -> dict[str, Any]:
     """Return who acts on the command line, as an audit event names it."""
     try:

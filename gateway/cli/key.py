@@ -19,6 +19,7 @@ from gateway.cli.common import (
     print_json,
     print_table,
     run,
+    unheard,
     warn,
 )
 from gateway.config import known_tenants
@@ -96,6 +97,8 @@ async def _store(config_path: Path, state_dir: Path | None, credential: Credenti
     async with ledger_of(config_path, state_dir) as (ledger, loaded):
         if loaded:
             _caution(loaded, credential)
+        for text in await unheard(ledger):
+            warn(text)
         target = {"kind": "key", "id": credential.id, "principal": credential.principal, "role": credential.role}
         made = event("KeyCreated", "success", tenant=credential.tenant, actor=operator(), target=target)
         await ledger.add_credential(credential, made)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bundles.catalog import Catalog
+from bundles.overlay import config_withdrawals
 from gateway.audit import event, now_ms
 from gateway.cli.common import (
     installation_options,
@@ -17,16 +19,19 @@ from gateway.cli.common import (
     print_table,
     run,
     together,
+    unheard,
+    warn,
 )
 from gateway.config import known_tenants
 from gateway.errors import NotFound
 from gateway.model import TOOL_NAME, ToolRef, Withdrawal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from gateway.config import Loaded
-    from gateway.model import AuditEvent
+    from gateway.model import AuditEvent, ServerInventory
 
 
 @click.group()
@@ -49,8 +54,10 @@ def withdraw(
     server: str, name: str, config_path: Path, state_dir: Path | None, tenant: str | None, as_json: bool
 ) -> None:
     """Withdraw a tool; a running gateway enforces it within a tenth of a second."""
-    revision = run(_withdraw(ToolRef(server, name), tenant, config_path, state_dir))
+    revision, cautions = run(_withdraw(ToolRef(server, name), tenant, config_path, state_dir))
     _say("withdrawn", ToolRef(server, name), tenant, revision, as_json=as_json)
+    for caution in cautions:
+        warn(caution)
 
 
 @tool.command()
@@ -59,8 +66,10 @@ def restore(
     server: str, name: str, config_path: Path, state_dir: Path | None, tenant: str | None, as_json: bool
 ) -> None:
     """Lift a withdrawal made at runtime; without --tenant every one of the tool. What config withdraws stays so."""
-    revision = run(_restore(ToolRef(server, name), tenant, config_path, state_dir))
+    revision, cautions = run(_restore(ToolRef(server, name), tenant, config_path, state_dir))
     _say("restored", ToolRef(server, name), tenant, revision, as_json=as_json)
+    for caution in cautions:
+        warn(caution)
 
 
 @tool.command("list")
@@ -76,18 +85,49 @@ def list_(config_path: Path, state_dir: Path | None, as_json: bool) -> None:
     print_table(("tool", "withdrawn from", "by", "at"), rows, empty="nothing is withdrawn at runtime")
 
 
-async def _withdraw(ref: ToolRef, tenant: str | None, config_path: Path, state_dir: Path | None) -> int:
+async def _withdraw(
+    ref: ToolRef, tenant: str | None, config_path: Path, state_dir: Path | None
+) -> tuple[int, tuple[str, ...]]:
     async with ledger_of(config_path, state_dir) as (ledger, loaded):
         _require_known(loaded, ref, tenant)
         withdrawal = Withdrawal(ref, tenant, operator()["principal"], now_ms())
-        return await ledger.withdraw(withdrawal, _event("ToolWithdrawn", ref, tenant))
+        revision = await ledger.withdraw(withdrawal, _event("ToolWithdrawn", ref, tenant))
+        return revision, (*_unmatched(ref, await ledger.inventory()), *await unheard(ledger))
 
 
-async def _restore(ref: ToolRef, tenant: str | None, config_path: Path, state_dir: Path | None) -> int:
+async def _restore(
+    ref: ToolRef, tenant: str | None, config_path: Path, state_dir: Path | None
+) -> tuple[int, tuple[str, ...]]:
     async with ledger_of(config_path, state_dir) as (ledger, loaded):
         _require_known(loaded, ref, tenant)
         revision, _ = await ledger.restore(ref, tenant, _event("ToolRestored", ref, tenant))
-        return revision
+        left = [one for one in await ledger.withdrawals() if one.ref == ref and one.tenant is None]
+        by_config = _by_config(loaded, ref, tenant, await ledger.inventory())
+        runtime = ["it is still withdrawn from everybody at runtime; restore it without --tenant"] if left else []
+        return revision, (*by_config, *runtime, *await unheard(ledger))
+
+
+def _unmatched(ref: ToolRef, inventory: Sequence[ServerInventory]) -> Iterator[str]:
+    """Yield a caution where the server is known and has no such tool: the name may be mistyped."""
+    for one in inventory:
+        if one.server == ref.server and ref.tool not in one.tools:
+            names = ", ".join(sorted(one.tools)) or "none"
+            yield f"{ref.server} has no tool {ref.tool!r} now, so nothing is taken from anybody; it has {names}"
+
+
+def _by_config(
+    loaded: Loaded | None, ref: ToolRef, tenant: str | None, inventory: Sequence[ServerInventory]
+) -> Iterator[str]:
+    if loaded is None:
+        return
+    names = {one.server: one.tools for one in inventory}
+    mode = loaded.config.tool_access.mode
+    catalogs = {id_: Catalog(id_, names.get(id_, ()), mode) for id_ in loaded.config.mcp_servers}
+    found = config_withdrawals(loaded.config, catalogs)
+    whose = [one for one, ids in found["tenant"].items() if tenant in (None, one) and str(ref) in ids]
+    if str(ref) in found["global"] or whose:
+        who = "everybody" if str(ref) in found["global"] else ", ".join(sorted(whose))
+        yield f"{loaded.path} withdraws it from {who} all the same; see tool_projection there"
 
 
 async def _withdrawals(config_path: Path, state_dir: Path | None) -> tuple[Withdrawal, ...]:
