@@ -11,9 +11,10 @@ import click
 
 from bundles.custom import read_custom
 from bundles.expand import Expander
+from bundles.globs import Glob
 from gateway.audit import now_ms
 from gateway.cli.common import config_option, counted, json_option, print_json, run
-from gateway.config import load
+from gateway.config import exposed, load
 from gateway.errors import ConfigError, EngineMissing, UpstreamFailed
 from gateway.model import ServerInventory
 from gateway.pdp.opa_binary import find
@@ -21,10 +22,11 @@ from gateway.rooms import upstream_targets
 from gateway.upstream.pool import Upstreams
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from bundles.expand import Collision
-    from gateway.config import Loaded
+    from gateway.config import Config, Loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,10 @@ Check = Callable[["Loaded"], Awaitable[tuple[Found, ...]]]
 
 async def warnings_of(loaded: Loaded) -> tuple[Found, ...]:
     """Say what is allowed in the configuration and rarely meant."""
-    return tuple(Found(text) for text in loaded.warnings)
+    danger = exposed(loaded.config)
+    return tuple(
+        Found(text) for text in (*loaded.warnings, *([f"up and serve refuse this: {danger}"] if danger else []))
+    )
 
 
 async def policy_of(loaded: Loaded) -> tuple[Found, ...]:
@@ -67,7 +72,8 @@ async def servers_of(loaded: Loaded) -> tuple[Found, ...]:
         await upstreams.close()
     inventory = [one for one in listed if isinstance(one, ServerInventory)]
     collisions = Expander().expand(loaded.config, loaded.hash, inventory).collisions
-    return (*(one for one in listed if isinstance(one, Found)), *map(_colliding, collisions))
+    unmatched = (Found(text) for one in inventory for text in _unmatched(loaded.config, one))
+    return (*(one for one in listed if isinstance(one, Found)), *unmatched, *map(_colliding, collisions))
 
 
 async def _listed(upstreams: Upstreams, name: str) -> ServerInventory | Found:
@@ -76,6 +82,22 @@ async def _listed(upstreams: Upstreams, name: str) -> ServerInventory | Found:
     except UpstreamFailed as error:
         return Found(f"server {name} cannot be listed: it {error.why}")
     return ServerInventory(name, "", tuple(tool.name for tool in tools), now_ms())
+
+
+def _unmatched(config: Config, listed: ServerInventory) -> Iterator[str]:
+    """Yield the entries of a server's lists that match none of its tools: a mistyped deny_list denies nothing."""
+    server, at = config.mcp_servers[listed.server], f"mcp_servers.{listed.server}"
+    lists = [(f"{at}.tools", server.tools)]
+    lists += [(f"{at}.tool_access.member.{tenant}", own) for tenant, own in server.tool_access.member.items()]
+    entries = [(f"{where}.{key}", getattr(own, key)) for where, own in lists for key in ("allow_list", "deny_list")]
+    entries.append((f"{at}.tool_projection.withdrawn", server.tool_projection.withdrawn))
+    for tenant, override in server.tool_projection.tenant_overrides.items():
+        entries.append((f"{at}.tool_projection.tenant_overrides.{tenant}.withdrawn", override.withdrawn))
+    for where, patterns in entries:
+        for pattern in patterns:
+            if not any(Glob(pattern).matches(name) for name in listed.tools):
+                names = ", ".join(sorted(listed.tools)) or "none"
+                yield f"{where}: {pattern} matches no tool that {listed.server} has now ({names})"
 
 
 def _colliding(one: Collision) -> Found:

@@ -152,10 +152,12 @@ async def _replicas(patient: Patient) -> list[Finding]:
         return [Finding("sync", ERROR, "no sync service has run on this state directory, and sync.url is not set")]
     token = patient.state.secret(patient.config.sync.token_file or patient.state.control_token)
     try:
-        rows = await _get(f"{url}/replicas", token)
+        rows = (await _get(f"{url}/replicas", token))["replicas"]
+        problems = (await _get(f"{url}/health", token)).get("problems", ())
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        return [Finding("sync", ERROR, f"{url} does not answer: {error or type(error).__name__}")]
-    return [_replica(row) for row in rows["replicas"]] or [Finding("sync", WARNING, "no replica is counted")]
+        return [Finding("sync", ERROR, f"{url} does not answer: {str(error) or type(error).__name__}")]
+    refused = [Finding("sync", ERROR, str(problem)) for problem in problems]
+    return [*refused, *(map(_replica, rows) if rows else [Finding("sync", WARNING, "no replica is counted")])]
 
 
 async def _get(url: str, token: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,8 @@ from rich.console import Console
 from gateway.cli.common import installation_options, json_option, plain, print_json, print_table, run
 from gateway.cli.local import onlooker, opa_url
 from gateway.config import load
-from gateway.model import ANONYMOUS, CredentialKind, CredentialRef, Principal, Question, RequestInfo
+from gateway.config.values import PRINCIPAL, ROLES
+from gateway.model import ANONYMOUS, CredentialKind, CredentialRef, Principal, Question, RequestInfo, flat_name
 from gateway.pdp.client import OpaClient
 from gateway.state import StateDir
 
@@ -19,8 +21,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.config import Config
+    from gateway.model import Mode
 
 DEADLINE_SECONDS = 5.0
+# In the order in which one narrows what the one before it has left.
+LAYERS = ("ctx", "frontdoor", "catalog", "scope", "withdrawal", "role", "guard")
 # What each set is, in the order in which one becomes the next.
 SETS = {
     "offered": "offered to the tenant after server-level lists",
@@ -31,13 +36,34 @@ SETS = {
 }
 
 
+def _subject(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and (not PRINCIPAL.fullmatch(value) or value.startswith("group:")):
+        raise click.BadParameter("must be user:<name> or service:<name>, without blanks")
+    return value
+
+
+def _arguments(_context: click.Context, _parameter: click.Parameter, value: str | None) -> dict[str, Any]:
+    try:
+        found: Any = json.loads(value or "{}")
+    except ValueError as error:
+        raise click.BadParameter(f"is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise click.BadParameter('must be a JSON object, such as {"amount": 10}')
+    return found
+
+
 @click.command()
 @installation_options
 @click.option("--tenant", help="The tenant that asks.")
-@click.option("--principal", help="Who asks, as user:… or service:…; without it and without --tenant, anonymous.")
+@click.option(
+    "--principal",
+    callback=_subject,
+    help="Who asks, as user:… or service:…; without it and without --tenant, anonymous.",
+)
 @click.option("--group", "groups", multiple=True, help="A group of the principal; may be repeated.")
-@click.option("--role", help="The role of the key that the principal presents.")
-@click.option("--tool", help="Explain a call of this tool instead of a list.")
+@click.option("--role", type=click.Choice(ROLES), help="The role of the key that the principal presents.")
+@click.option("--tool", help="Explain a call of this tool, by the name that agents use, instead of a list.")
+@click.option("--arguments", callback=_arguments, help="The arguments of that call, as a JSON object.")
 @json_option
 def explain(
     config_path: Path,
@@ -47,17 +73,23 @@ def explain(
     groups: tuple[str, ...],
     role: str | None,
     tool: str | None,
+    arguments: dict[str, Any],
     as_json: bool,
 ) -> None:
     """Say why a list is what it is, or why a call is refused; status 1 where nothing would be admitted."""
+    if arguments and tool is None:
+        raise click.UsageError("--arguments are those of a call: name its --tool")
     config = load(config_path).config
     who = _principal(config, tenant, principal, groups, role)
-    found = run(_ask(config, StateDir.open(state_dir), _question(who, tool)))
+    found = run(_ask(config, StateDir.open(state_dir), _question(who, tool, arguments)))
+    admitted = _admitted(found, tool)
     if as_json:
         print_json(found)
     else:
         _print(found, who, tool)
-    if not _admitted(found, tool):
+        if not admitted:
+            click.echo(plain(_verdict(found, tool, config.tool_access.mode)))
+    if not admitted:
         raise click.exceptions.Exit(1)
 
 
@@ -74,11 +106,11 @@ def _principal(
     return Principal(subject=name, kind=CredentialKind.JWT, tenant=tenant, issuer=issuer, groups=groups)
 
 
-def _question(who: Principal, tool: str | None) -> Question:
+def _question(who: Principal, tool: str | None, arguments: dict[str, Any]) -> Question:
     request = RequestInfo(id="explain", ip="", time=int(time.time()))
     if tool is None:
         return Question("tools/list", who, request)
-    return Question("tools/call", who, request, name=tool, arguments={})
+    return Question("tools/call", who, request, name=tool, arguments=arguments)
 
 
 async def _ask(config: Config, state: StateDir, question: Question) -> dict[str, Any]:
@@ -96,14 +128,30 @@ def _print(found: dict[str, Any], who: Principal, tool: str | None) -> None:
     asked = f"a call of {tool}" if tool else "a list"
     tenant = f" of {who.tenant}" if who.tenant else ", without a tenant"
     click.echo(plain(f"{asked} by {who.subject}{tenant}"))
-    rows = [
-        (name, "ok" if layer["ok"] else "NO", _reasons(layer["reasons"])) for name, layer in found["layers"].items()
-    ]
+    rows = [(name, "ok" if layer["ok"] else "NO", _reasons(layer["reasons"])) for name, layer in _in_order(found)]
     print_table(("layer", "says", "because"), rows, empty="no layer answered")
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     for name, meaning in SETS.items():
         ids = sorted(found["sets"].get(name, ()))
         console.print(plain(f"{len(ids):4} {meaning}" + (f": {', '.join(ids)}" if ids else "")))
+
+
+def _in_order(found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the layers as they follow on each other; one that is not known here comes last."""
+    order = {name: at for at, name in enumerate(LAYERS)}
+    return sorted(found["layers"].items(), key=lambda one: order.get(one[0], len(order)))
+
+
+def _verdict(found: dict[str, Any], tool: str | None, mode: Mode) -> str:
+    """Say what the refusal comes down to: the first layer that gives a reason, else the first that leaves nothing."""
+    against = [(name, layer["reasons"]) for name, layer in _in_order(found) if not layer["ok"]]
+    name, reasons = next((one for one in against if one[1]), against[0] if against else ("no single layer", []))
+    what = "refused" if tool else "nothing is visible"
+    text = f"{what}: {name} says {_reasons(reasons)}" if reasons else f"{what}: {name} leaves nothing"
+    server, _, own = (tool or "").partition("/")
+    if name == "catalog" and tool in found["sets"]["offered"]:
+        return f"{text}; {tool} is an id, and agents call it {flat_name(server, own, mode)}"
+    return f"{text}; docs/reasons.md says what that means" if reasons else text
 
 
 def _reasons(reasons: list[dict[str, Any]]) -> str:
