@@ -110,6 +110,13 @@ def test_what_strangers_wrote_cannot_command_the_terminal():
     assert plain("a\x1b[2Jb\nc\u2028d\x07 é ü") == "a\\x1b[2Jb\\nc\\u2028d\\x07 é ü"
 
 
+def test_a_folder_of_rules_that_is_not_there_starts_nothing(tmp_path: Path):
+    path = written(tmp_path, "opa: {custom_policies: rules}\n")
+    done = portcullis("up", "--config", str(path), "--state-dir", str(tmp_path / "state"))
+    why = f"opa.custom_policies: {tmp_path / 'rules'} is not a folder; make it, or remove the key"
+    assert (done.exit_code, done.stderr.splitlines()[-1]) == (1, f"Error: {path}: {why}")
+
+
 @pytest.mark.parametrize("words", [["keys"], ["key", "create"], ["check", "--nonsense"]])
 def test_a_command_used_wrongly_ends_with_status_2(words: list[str]):
     assert portcullis(*words).exit_code == 2
@@ -123,3 +130,4 @@ def test_every_command_explains_itself():
     for words in walk(main, []):
         done = portcullis(*words, "--help")
         assert (done.exit_code, done.stdout.startswith("Usage:")) == (0, True), words
+        assert "..." not in done.stdout.partition("Commands:")[2], "a summary in a list of commands is cut off"

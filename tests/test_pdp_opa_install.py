@@ -270,6 +270,13 @@ def test_the_command_prints_where_opa_is(tmp_path: Path):
     assert (answer.exit_code, answer.stdout) == (0, f"OPA {PINNED} is at {cached(environment(tmp_path))}\n")
 
 
+def test_a_log_is_told_once_what_takes_minutes_and_the_result_stands_alone(tmp_path: Path):
+    program(tmp_path / "bin" / "go", (GO % PINNED).encode())
+    answer = CliRunner().invoke(opa, ["install", "--force", "--json"], env=environment(tmp_path))
+    assert (answer.exit_code, json.loads(answer.stdout)["how"]) == (0, "go")
+    assert answer.stderr == f"building OPA {PINNED} with go; this can take minutes\n"
+
+
 def test_the_command_fails_with_every_reason(tmp_path: Path):
     unreachable = environment(tmp_path, HTTPS_PROXY="http://127.0.0.1:1")
     answer = CliRunner().invoke(opa, ["install"], env=unreachable)

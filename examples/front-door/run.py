@@ -17,7 +17,7 @@ from demo import HERE, Demo, DemoError, adapted, require_free, running, token
 CHECK_SECONDS = 0.5
 RPC = '{"jsonrpc":"2.0","method":"tools/%s","params":%s,"id":1}'
 COMMANDS = """
-Load the tokens into another terminal, once:
+Load the tokens into another terminal, again after each start:
 
   . {variables}
 

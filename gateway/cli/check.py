@@ -111,7 +111,7 @@ CHECKS: tuple[Check, ...] = (warnings_of, policy_of, servers_of)
 @config_option
 @json_option
 def check(config_path: Path, as_json: bool) -> None:
-    """Check the files; status 1 where there is an error, 0 where there are only warnings."""
+    """Check configuration, custom policy and servers. Status 1 where there is an error, 0 with warnings alone."""
     found = run(_found(config_path))
     failed = any(one.error for one in found)
     if as_json:

@@ -65,7 +65,7 @@ class Patient:
 @installation_options
 @json_option
 def doctor(config_path: Path, state_dir: Path | None, as_json: bool) -> None:
-    """Look at OPA, bundles and revisions per replica, issuer keys, servers, clock, storage and drift."""
+    """Look at every part of what runs. OPA, bundles per replica, issuer keys, servers, clock, storage and drift."""
     findings = run(_findings(config_path, StateDir.open(state_dir)))
     failed = any(finding.level == ERROR for finding in findings)
     if as_json:

@@ -76,7 +76,7 @@ def explain(
     arguments: dict[str, Any],
     as_json: bool,
 ) -> None:
-    """Say why a list is what it is, or why a call is refused; status 1 where nothing would be admitted."""
+    """Say why a list is what it is, or why a call is refused. Status 1 where nothing would be admitted."""
     if arguments and tool is None:
         raise click.UsageError("--arguments are those of a call: name its --tool")
     config = load(config_path).config

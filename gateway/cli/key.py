@@ -144,7 +144,7 @@ async def _credentials(config_path: Path, state_dir: Path | None) -> tuple[Crede
 @json_option
 @click.argument("credential_id", metavar="ID")
 def revoke(config_path: Path, state_dir: Path | None, as_json: bool, credential_id: str) -> None:
-    """Revoke a key by its id; a running gateway refuses it within a second."""
+    """Revoke a key by its id. A running gateway refuses it within a second."""
     revision = run(_revoke(config_path, state_dir, credential_id))
     if as_json:
         print_json({"revoked": True, "id": credential_id, "revision": revision})
@@ -165,7 +165,7 @@ async def _revoke(config_path: Path, state_dir: Path | None, credential_id: str)
 
 @key.command("hash")
 def hash_() -> None:
-    """Read a key on stdin and print its SHA-256; it is not taken as an argument, which other users could see."""
+    """Read a key on stdin and print its SHA-256. It is not taken as an argument, which other users could see."""
     secret = sys.stdin.readline().rstrip("\r\n")
     if not secret:
         raise click.UsageError("pass the key on stdin: portcullis key hash < file")

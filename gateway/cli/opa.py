@@ -43,12 +43,15 @@ def install(force: bool, as_json: bool) -> None:
 
 
 def _with_progress(force: bool) -> Installed:
-    """Install; a terminal is shown how far it is, on stderr, so that stdout holds the result alone."""
+    """Install; a terminal is shown how far it is and a log is told once, on stderr: stdout holds the result alone."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
-        task = bar.add_task("OPA", total=None)
+        task, told = bar.add_task("OPA", total=None), set[str]()
 
         def show(what: str, done: int, total: int) -> None:
+            if bar.disable and what not in told:
+                told.add(what)
+                click.echo(f"{what}; this can take minutes", err=True)
             bar.update(task, description=what, completed=done, total=total or None)
 
         return Installer(os.environ, progress=show).install(force=force)

@@ -43,7 +43,7 @@ def config(
     persistence_directory: Path | None,
     output: Path | None,
 ) -> None:
-    """Print OPA's configuration file, with every public key of sync that lies in the state directory.
+    """Print OPA's configuration file. It has every public key of sync that lies in the state directory.
 
     With --output, keys and token are made first where there are none, so that it can be the very first command.
     """

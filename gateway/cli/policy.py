@@ -40,9 +40,9 @@ cases_option = click.option(
 @cases_option
 @folders
 def check(folders: tuple[Path, ...], cases: Path | None) -> None:
-    """Check the shipped policies, and folders of custom ones: format, types against the schemas, and the fence."""
+    """Check the shipped policies and folders of custom ones. Format, types against the schemas, and the fence."""
     opa = find().path
-    failed = _opa(opa, "fmt", "--list", "--fail", CORE, *([cases] if cases else []), *folders)
+    failed = _unformatted(opa, CORE, *([cases] if cases else []), *folders)
     failed |= _opa(opa, "check", "--strict", "--schema", SCHEMAS, CORE)
     for folder in folders:
         failed |= _custom(folder, opa)
@@ -55,7 +55,7 @@ def check(folders: tuple[Path, ...], cases: Path | None) -> None:
 @click.option("-v", "--verbose", is_flag=True, help="Name every test.")
 @folders
 def test(folders: tuple[Path, ...], cases: Path | None, coverage: bool, verbose: bool) -> None:
-    """Run the tests of the shipped policies, and of folders of custom ones together with them."""
+    """Run the tests of the shipped policies. Those of custom folders run together with them."""
     opa = find().path
     core = [CORE, *([cases] if cases else [])]
     options = ["--fail-on-empty", *(["--verbose"] if verbose else [])]
@@ -66,6 +66,16 @@ def test(folders: tuple[Path, ...], cases: Path | None, coverage: bool, verbose:
         # The prefix puts a folder's data where the bundle will have it: data.custom.<name>.
         failed |= _opa(opa, "test", *options, CORE, f"custom:{folder}")
     _end("every test passed", failed=failed)
+
+
+def _unformatted(opa: Path, *paths: Path) -> bool:
+    """Name every file that `opa fmt` would write otherwise; True if there is one, or one that it cannot read."""
+    run = subprocess.run([opa, "fmt", "--list", "--fail", *paths], capture_output=True, text=True, check=False)  # noqa: S603
+    names = run.stdout.splitlines()
+    _complain([f"{name}: is not formatted; {opa} fmt --write {name} does it" for name in names])
+    if not names:
+        sys.stderr.write(run.stderr)
+    return run.returncode != 0
 
 
 def _opa(opa: Path, *arguments: str | Path, quiet: bool = False) -> bool:

@@ -45,7 +45,7 @@ def list_(config_path: Path, state_dir: Path | None, as_json: bool) -> None:
 @json_option
 @click.argument("name")
 def forget(config_path: Path, state_dir: Path | None, as_json: bool, name: str) -> None:
-    """Take a replica that is gone for good out of the count; it counts again when it next starts."""
+    """Take a replica that is gone for good out of the count. It counts again when it next starts."""
     revision = run(_forget(config_path, state_dir, name))
     if as_json:
         print_json({"forgotten": True, "name": name, "revision": revision})

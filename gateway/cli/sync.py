@@ -41,7 +41,7 @@ SWITCH_SECONDS = 0.0005
 @click.option("--listen", help="HOST:PORT, or fd:N for a listening socket that is inherited; else sync.listen.")
 @click.option("--with-parent", is_flag=True, help="End when the process that started this one ends.")
 def sync(config_path: Path, state_dir: Path | None, listen: str | None, with_parent: bool) -> None:
-    """Turn the configuration and the ledger into signed bundles, and serve them to OPA."""
+    """Make signed bundles of configuration and ledger, for OPA. It gets them by long polling."""
     parent = os.getppid() if with_parent else None
     loaded = load(config_path)
     logs.configure(loaded.config.logging)

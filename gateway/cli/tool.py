@@ -53,7 +53,7 @@ target_options = together(
 def withdraw(
     server: str, name: str, config_path: Path, state_dir: Path | None, tenant: str | None, as_json: bool
 ) -> None:
-    """Withdraw a tool; a running gateway enforces it within a tenth of a second."""
+    """Withdraw a tool. A running gateway enforces it within a tenth of a second."""
     revision, cautions = run(_withdraw(ToolRef(server, name), tenant, config_path, state_dir))
     _say("withdrawn", ToolRef(server, name), tenant, revision, as_json=as_json)
     for caution in cautions:
@@ -65,7 +65,7 @@ def withdraw(
 def restore(
     server: str, name: str, config_path: Path, state_dir: Path | None, tenant: str | None, as_json: bool
 ) -> None:
-    """Lift a withdrawal made at runtime; without --tenant every one of the tool. What config withdraws stays so."""
+    """Lift a withdrawal made at runtime. Without --tenant, every one of the tool; what config withdraws stays so."""
     revision, cautions = run(_restore(ToolRef(server, name), tenant, config_path, state_dir))
     _say("restored", ToolRef(server, name), tenant, revision, as_json=as_json)
     for caution in cautions:

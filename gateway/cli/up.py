@@ -39,16 +39,18 @@ listener_options = together(
 @click.command()
 @listener_options
 def up(config_path: Path, state_dir: Path | None, host: str | None, port: int | None, insecure: bool) -> None:
-    """Run everything on this machine: the gateway, with OPA and sync as its children."""
+    """Run everything on this machine: gateway, OPA and sync. The latter two are the gateway's children."""
     state = StateDir.open(state_dir)
     with state.lock():
-        _run(_loaded(config_path, host, port, insecure=insecure), state, with_sync=True)
+        loaded = _loaded(config_path, host, port, insecure=insecure)
+        _require_folder(loaded)
+        _run(loaded, state, with_sync=True)
 
 
 @click.command()
 @listener_options
 def serve(config_path: Path, state_dir: Path | None, host: str | None, port: int | None, insecure: bool) -> None:
-    """Run the gateway alone; sync is at sync.url, OPA a child or at auth.opa.url."""
+    """Run the gateway alone. Sync is at sync.url, OPA a child or at auth.opa.url."""
     _run(_loaded(config_path, host, port, insecure=insecure), StateDir.open(state_dir), with_sync=False)
 
 
@@ -63,6 +65,14 @@ def _loaded(path: Path, host: str | None, port: int | None, *, insecure: bool) -
         warn(text)
     logs.configure(loaded.config.logging)
     return loaded
+
+
+def _require_folder(loaded: Loaded) -> None:
+    """Refuse a folder of custom policy that is not there: sync would try for ever."""
+    folder = loaded.config.opa.custom_policies
+    if folder is not None and not folder.is_dir():
+        why = f"{folder} is not a folder; make it, or remove the key"
+        raise ConfigError((Mistake(str(loaded.path), "opa.custom_policies", None, why),))
 
 
 def _run(loaded: Loaded, state: StateDir, *, with_sync: bool) -> None:
