@@ -45,6 +45,13 @@ async def test_a_withdrawal_and_its_lifting_say_what_was_done_and_nothing_else(s
     assert (done.exit_code, done.output) == (0, "payments/refund is restored for everybody as r5\n")
 
 
+async def test_the_trail_says_for_which_tenant_a_tool_was_withdrawn(state: Path):
+    await portcullis(state, "withdraw", "payments", "refund", "--tenant", "tenant:b")
+    where = ("--config", str(RECIPE), "--state-dir", str(state))
+    done = await asyncio.to_thread(CliRunner().invoke, main, ["audit", "tail", "-n", "1", *where])
+    assert done.stdout.endswith("  payments/refund for tenant:b\n")
+
+
 async def test_a_withdrawal_of_a_tool_that_the_server_does_not_have_names_those_that_it_has(state: Path):
     done = await portcullis(state, "withdraw", "payments", "refnud", "--json")
     assert json.loads(done.stdout)["withdrawn"] is True

@@ -56,6 +56,8 @@ def _print(seq: int, event: AuditEvent, *, as_json: bool) -> None:
         print_json({"seq": seq, **asdict(event)})
         return
     target = event.target.get("id") or event.target.get("name") or "-"
+    if whose := event.target.get("tenant"):
+        target = f"{target} for {whose}"
     words = (
         *(moment(event.time), event.type, event.outcome, event.reason or "-", event.tenant or "-"),
         *(str(event.actor.get("principal") or "-"), str(target), f"{event.count} times" if event.count > 1 else ""),

@@ -13,7 +13,7 @@ import click
 import orjson
 
 from gateway.authn.discovery import KeySource
-from gateway.cli.common import installation_options, json_option, plain, print_json, print_table, run
+from gateway.cli.common import counted, installation_options, json_option, plain, print_json, print_table, run
 from gateway.cli.local import onlooker, opa_url, sync_url
 from gateway.config import load
 from gateway.errors import ConfigError, EngineMissing, Unavailable, UpstreamFailed
@@ -187,7 +187,7 @@ async def _issuer(patient: Patient) -> list[Finding]:
         return []
     try:
         document = await KeySource.of(oidc).load()
-        return [Finding("issuer", OK, f"{oidc.issuer} has {len(document['keys'])} keys")]
+        return [Finding("issuer", OK, f"{oidc.issuer} has {counted(len(document['keys']), 'key')}")]
     except (FetchFailed, KeyError, TypeError) as error:
         return [Finding("issuer", ERROR, f"the keys of {oidc.issuer} cannot be had: {error}")]
 
@@ -205,7 +205,7 @@ async def _server(upstreams: Upstreams, name: str) -> Finding:
         tools = await upstreams.list_tools(name)
     except UpstreamFailed as error:
         return Finding("server", WARNING, f"{name}: {error.why}")
-    return Finding("server", OK, f"{name}: {len(tools)} tools")
+    return Finding("server", OK, f"{name}: {counted(len(tools), 'tool')}")
 
 
 async def _clock(patient: Patient) -> list[Finding]:
