@@ -34,6 +34,7 @@ from gateway.metrics import Metrics
 from gateway.operation import Gateway
 from gateway.pdp.client import OpaClient
 from gateway.pdp.high_water import HighWaterMark
+from gateway.pdp.provenance import Provenance
 from gateway.replication import Replication
 from gateway.rooms import Rooms, upstream_targets
 from gateway.sidecars import Sidecars, Sources, sidecars
@@ -63,6 +64,7 @@ async def running(loaded: Loaded, state: StateDir, *, with_sync: bool) -> AsyncI
         await _served(stack, gateway)
         gateway.add_gauges()
         background.run(stack, gateway.catch_up(), "catch up with the ledger")
+        background.run(stack, gateway.follow_bundles(), "look at the bundles that OPA has")
         background.run(stack, gateway.follow_data(), "follow the data that OPA decides on")
         stack.push_async_callback(gateway.drain)
         yield gateway
@@ -86,6 +88,7 @@ async def _assembled(stack: AsyncExitStack, loaded: Loaded, state: StateDir, *, 
     stack.callback(gate.record_folded, everything=True)
     background.every(stack, FOLD_SECONDS, gate.record_folded, "fold failed logins")
     upstreams, inventory = _servers(stack, config, ledger)
+    opa = await stack.enter_async_context(OpaClient(children.opa_url, deadline=config.opa.deadline_ms / 1000))
     rooms = Rooms(
         ledger=ledger,
         follower=follower,
@@ -93,8 +96,9 @@ async def _assembled(stack: AsyncExitStack, loaded: Loaded, state: StateDir, *, 
         metrics=metrics,
         trail=trail,
         gate=gate,
-        opa=await stack.enter_async_context(OpaClient(children.opa_url, deadline=config.opa.deadline_ms / 1000)),
+        opa=opa,
         mark=mark,
+        provenance=Provenance(opa, state.provenance, epoch=lambda: follower.epoch, life=children.opa_life),
         upstreams=upstreams,
         inventory=inventory,
         replication=await _replication(stack, ledger, children),

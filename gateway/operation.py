@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("portcullis.gateway")
 CATCH_UP_SECONDS = 10.0
+# A start of OPA is known of by the next look at the latest, and decisions wait for it.
+LOOK_SECONDS = 0.25
+LOOK_AGAIN_SECONDS = 0.02
 AGE_POLL_SECONDS = 5.0
 # How long a reload waits for servers to be listed; a slower one is listed all the same, beside everything else.
 LISTING_SECONDS = 2.0
@@ -78,6 +81,12 @@ class Gateway:
         """Add the gauges that are looked up when somebody reads the metrics."""
         for name, text, value in GAUGES:
             self.rooms.metrics.gauge(name, text, functools.partial(value, self))
+
+    async def follow_bundles(self) -> None:
+        """Keep looking at the bundles that OPA has, until cancelled; at first, and after each start of it, at once."""
+        while True:
+            trusted = await self.rooms.provenance.look()
+            await asyncio.sleep(LOOK_SECONDS if trusted else LOOK_AGAIN_SECONDS)
 
     async def follow_data(self) -> None:
         """Keep asking OPA for what the gauges say of its data; while it does not answer, the age grows."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gateway.metrics import Metrics
     from gateway.pdp.client import OpaClient
     from gateway.pdp.high_water import HighWaterMark
+    from gateway.pdp.provenance import Provenance
     from gateway.replication import Replication
     from gateway.targets import Overlay
     from gateway.upstream.pool import Upstreams
@@ -44,6 +45,7 @@ class Rooms:
     gate: Gate
     opa: OpaClient
     mark: HighWaterMark
+    provenance: Provenance
     upstreams: Upstreams
     inventory: Inventory
     replication: Replication
@@ -55,6 +57,7 @@ class Rooms:
             self.opa,
             epoch=lambda: self.follower.epoch,
             mark=self.mark,
+            distrust=self.provenance.distrust,
             mode=config.tool_access.mode,
             custom_policy=lambda: config.opa.custom_policies is not None,
             max_arguments_bytes=config.opa.max_arguments_bytes,

@@ -41,6 +41,10 @@ class Sidecars:
     engine: Engine | None = None
     sync: Child | None = None
 
+    def opa_life(self) -> int:
+        """Return how often OPA was started again by us; one that others start always has the same life."""
+        return self.engine.restarts if self.engine else 0
+
     def trouble(self) -> str | None:
         """Return what is not running, None if all children do; a missing sync stops no decision."""
         return self.engine.trouble if self.engine else None

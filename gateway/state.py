@@ -82,6 +82,11 @@ class StateDir:
         """The newest revision that any decision has had."""
         return self.path / "high-water.json"
 
+    @property
+    def provenance(self) -> Path:
+        """The newest revision of each bundle that OPA has had."""
+        return self.path / "bundles.json"
+
     def replica_token(self, name: str) -> Path:
         """Return where the bundle token of a replica lies."""
         if not _REPLICA.fullmatch(name):

@@ -52,12 +52,17 @@ class Pdp:
         custom_policy: Callable[[], bool],
         max_arguments_bytes: int = MAX_ARGUMENTS_BYTES,
         policy_path: str = "portcullis",
+        distrust: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """`epoch` returns the ledger's current one; `custom_policy` says whether any policy is to see arguments."""
+        """`epoch` returns the ledger's current one; `custom_policy` says whether any policy is to see arguments.
+
+        `distrust` returns why the bundles that OPA has are not to be decided by (`Provenance`).
+        """
         if not _POLICY_PATH.fullmatch(policy_path):
             raise ValueError(f"not a policy path: {policy_path!r}")
         self._client = client
         self._epoch = epoch
+        self._distrust = distrust
         self._mark = mark
         self._mode = mode
         self._custom_policy = custom_policy
@@ -115,6 +120,8 @@ class Pdp:
         current = self._epoch()
         if not verdict.epoch or not verdict.revision or verdict.epoch != current:
             raise DecisionUnavailable(_stranger(verdict, current))
+        if why := self._distrust():
+            raise DecisionUnavailable(why)
         self._mark.admit(verdict.epoch, verdict.revision, since=since)
         return verdict
 
