@@ -204,4 +204,7 @@ def decided(request: Request, **changes: Any) -> Reply:
     for part, make in kinds.items():
         if part in request.target:
             return Reply(http(answer(make(**changes))))
+    if request.target == "/v1/data/system/bundles":
+        manifest = {"manifest": {"revision": "r1"}}
+        return Reply(http(answer(dict.fromkeys(("policy", "custom", "tenants", "live"), manifest))))
     return Reply(http(b"{}"))
