@@ -25,6 +25,7 @@ WRITE_SECONDS = 30.0
 KEEPALIVE_SECONDS = 75.0
 # After the drain nothing is owed to what is still under way; it is cancelled.
 CLOSE_SECONDS = 0.5
+LINGERING_SECONDS = 0.5
 CONNECTIONS = 4096
 CONNECTIONS_PER_PEER = 512
 
@@ -169,7 +170,8 @@ class Runner(web.AppRunner):
             handler_cancellation=True,
             auto_decompress=False,
             keepalive_timeout=KEEPALIVE_SECONDS,
-            lingering_time=0,
+            # The rest of a body that is too large is read for a moment, so that the refusal is not lost in a reset.
+            lingering_time=LINGERING_SECONDS,
             access_log=None,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -206,8 +207,7 @@ def _open_both(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     writer = _connect(path, BUSY_MS)
     try:
-        (journal,) = writer.execute("pragma journal_mode = wal").fetchone()
-        if journal != "wal":
+        if _journal(writer) != "wal":
             raise Unavailable(f"{path}: this file system cannot share a ledger (no WAL); put it on a local disk")
         writer.execute("pragma synchronous = full")
         writer.execute("pragma foreign_keys = on")
@@ -216,6 +216,20 @@ def _open_both(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
     except BaseException:
         writer.close()
         raise
+
+
+def _journal(writer: sqlite3.Connection) -> str:
+    """Return the journal mode after asking for WAL; of two processes that make one file, one may have to wait."""
+    deadline = time.monotonic() + BUSY_MS / 1000
+    while True:
+        try:
+            (mode,) = writer.execute("pragma journal_mode = wal").fetchone()
+            return str(mode)
+        except sqlite3.OperationalError:
+            # SQLite does not wait for its busy time-out here.
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _connect(path: Path, busy_ms: int) -> sqlite3.Connection:
