@@ -6,7 +6,7 @@ import base64
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from mcp.shared.inbound import InboundLadderRejection, classify_inbound_request, encode_header_value
 from multidict import CIMultiDict
@@ -262,6 +262,13 @@ def modern_requests(draw):
 
 
 @given(modern_requests())
+@example(
+    (
+        "tools/list",
+        {"_meta": {KEY + "protocolVersion": "2027-01-01", KEY + "clientCapabilities": {}}},
+        {"mcp-protocol-version": "2027-01-01", "mcp-method": "tools/list", "mcp-name": "=?base64?bad?="},
+    )
+)
 def test_the_ladder_agrees_with_the_official_sdks(drawn):
     method, params, lines = drawn
     theirs = classify_inbound_request({"method": method, "params": params}, headers=lines)

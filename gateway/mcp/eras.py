@@ -98,7 +98,6 @@ def _classify(headers: HeaderLines, message: Message) -> Route | Rejection:
         return Rejection(406, INVALID_REQUEST, "Not Acceptable: answers are application/json")
     try:
         version, method, name = (single(headers, header) for header in (VERSION, METHOD, NAME))
-        name = None if name is None else decoded(name)
     except BadHeader as error:
         return Rejection(400, HEADER_MISMATCH, str(error))
     if not isinstance(message, Request):
@@ -148,6 +147,10 @@ def _disagreement(method: str | None, name: str | None, request: Request, *, req
     if named is None and required:
         # Without a name in the body there is nothing to agree on; who reads the parameters refuses them.
         return None
+    try:
+        name = None if name is None else decoded(name)
+    except BadHeader as error:
+        return Rejection(400, HEADER_MISMATCH, str(error))
     if name != named and (required or name is not None):
         return _mismatch(NAME, f"params.{member or 'name'}")
     return None
