@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
-import socket
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
-
-from tests.support.wait import until
+from tests.support.asgi import serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,17 +24,8 @@ async def sdk_server(*, modern: bool = True, json_response: bool = True, statele
     demo = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(demo)
     app = demo.payments().streamable_http_app(json_response=json_response, stateless_http=stateless)
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(app if modern else _before(app), log_config=None, lifespan="on")
-        server = uvicorn.Server(config)
-        task = asyncio.create_task(server.serve([listener]))
-        try:
-            await until(lambda: server.started)
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
-        finally:
-            server.should_exit = server.force_exit = True
-            await task
+    async with serving(app if modern else _before(app)) as origin:
+        yield f"{origin}/mcp"
 
 
 def _before(app: Any) -> Any:

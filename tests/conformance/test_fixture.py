@@ -1,0 +1,45 @@
+"""The fixture exposes what the suite asks for, in both eras."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from mcp import Client
+
+from tests.conformance.fixture.server import application
+from tests.conformance.names import every, exposed
+from tests.support.asgi import serving
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+ERAS = ("legacy", "2026-07-28")
+
+
+async def seen(era: str, without: Collection[str] = ()) -> dict[str, set[str]]:
+    """Return every name that a client of an era is listed, by kind."""
+    async with serving(application(without)) as origin, Client(f"{origin}/mcp", mode=era) as client:
+        return {
+            "tools": {one.name for one in (await client.list_tools()).tools},
+            "prompts": {one.name for one in (await client.list_prompts()).prompts},
+            "resources": {str(one.uri) for one in (await client.list_resources()).resources},
+            "templates": {one.uri_template for one in (await client.list_resource_templates()).resource_templates},
+        }
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_the_fixture_exposes_every_name_of_the_list_and_no_other(era):
+    listed = await seen(era)
+    assert listed == {kind: exposed(kind) for kind in listed}
+
+
+async def test_the_fixture_leaves_out_what_it_is_told_to():
+    without = {"greet", "test_simple_prompt", "test://static-text", "test://template/{id}/data"}
+    listed = set().union(*(await seen("2026-07-28", without)).values())
+    assert listed == set().union(*map(exposed, ("tools", "prompts", "resources", "templates"))) - without
+
+
+def test_every_name_is_in_the_list_once():
+    kinds = ("tools", "prompts", "resources", "templates", "elsewhere")
+    assert len(every()) == sum(len(exposed(kind)) for kind in kinds)
