@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 
 .DEFAULT_GOAL := setup
-.PHONY: setup run tour test bench requirements clean
+.PHONY: setup run tour test bench clients conformance requirements clean
 
 # --- set-up: each stamp is made once, and again when what it was made from changes --------------------------------
 
@@ -64,6 +64,24 @@ test: setup
 	@if command -v regal >/dev/null; then set -x; regal lint policies; fi
 	$(BIN)/pytest $(ARGS)
 
+# What the two below need besides: the conformance suite, clients, and a node where the machine's is too old.
+$(STAMPS)/npm: tests/conformance/npm/package-lock.json tests/conformance/npm.py $(STAMPS)/opa
+	@echo "Installing the pinned packages of npm"
+	@$(BIN)/python -m tests.conformance.npm
+	@touch $@
+
+# Clients of other makers through the gateway.
+clients: $(STAMPS)/npm
+	$(BIN)/pytest -m npm tests/conformance $(ARGS)
+
+# The official conformance suite, straight at a server that has everything and through the gateway, and the clients
+# (ARGS: see tests/conformance/__main__.py; with any, the clients are left out).
+conformance: $(STAMPS)/npm
+	@failed=0; \
+	$(if $(ARGS),:,$(BIN)/pytest -m npm tests/conformance || failed=1); \
+	$(BIN)/python -m tests.conformance $(ARGS) || failed=1; \
+	exit $$failed
+
 # --- upkeep -------------------------------------------------------------------------------------------------------
 
 # Recompiles both locks (ARGS=--upgrade to move them); where packages come from is the machine's business.
@@ -75,5 +93,5 @@ requirements: $(STAMPS)/requirements
 	$(COMPILE) $(ARGS) --extra dev --output-file requirements-dev.txt pyproject.toml
 
 clean:
-	rm -rf $(VENV) .run build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) tests/conformance/npm/node_modules .run build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -prune -exec rm -rf {} +
