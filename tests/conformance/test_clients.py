@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,10 +41,11 @@ CALLS = [
 
 @dataclass(frozen=True)
 class Door:
-    """The front door of the fixture, and the key that opens it."""
+    """The front door of the fixture, the key that opens it, and where a client may keep what it keeps."""
 
     url: str
     key: str
+    storage: str
 
     async def visit(self, script: str, mode: str, **plan: Any) -> dict[str, Any]:
         """Have a TypeScript client do what `visit.mjs` says, and return what it saw."""
@@ -56,13 +58,18 @@ class Door:
     async def inspect(self, era: str, *arguments: str) -> tuple[int, Any]:
         """Run the Inspector's command line and return its status and what it printed, decoded."""
         where = ("--cli", self.url, "--transport", "http", "--header", f"X-API-Key: {self.key}", "--protocol-era", era)
-        status, out, err = await _run(str(npm.INSPECTOR), *where, "--format", "json", "--quiet", *arguments)
+        options = ("--format", "json", "--quiet", *arguments)
+        status, out, err = await _run(str(npm.INSPECTOR), *where, *options, MCP_STORAGE_DIR=self.storage)
         return status, json.loads(out or err)
 
 
-async def _run(*command: str) -> tuple[int, str, str]:
+async def _run(*command: str, **environment: str) -> tuple[int, str, str]:
     process = await asyncio.create_subprocess_exec(
-        npm.node(), *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        npm.node(),
+        *command,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **environment},
     )
     out, err = await asyncio.wait_for(process.communicate(), 60)
     return process.returncode or 0, out.decode(), err.decode()
@@ -72,23 +79,15 @@ async def _run(*command: str) -> tuple[int, str, str]:
 async def door(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Door]:
     folder: Path = tmp_path_factory.mktemp("clients")
     async with gateway(folder) as (portcullis, key):
-        yield Door(f"{portcullis.url}/mcp", key)
+        yield Door(f"{portcullis.url}/mcp", key, str(folder / "storage"))
 
 
 @clients
-async def test_a_typescript_client_speaks_the_version_that_it_should(
-    door: Door, script: str, mode: str, version: str
-) -> None:
-    seen = await door.visit(script, mode)
-    assert seen["version"] == version
-    assert seen["server"] is None or seen["server"]["name"] == "portcullis"
-
-
-@clients
-async def test_a_typescript_client_lists_every_tool_and_calls_it(
+async def test_a_typescript_client_lists_every_tool_and_calls_it_in_its_revision(
     door: Door, script: str, mode: str, version: str
 ) -> None:
     seen = await door.visit(script, mode, calls=CALLS)
+    assert seen["version"] == version
     assert {tool["name"] for tool in seen["tools"]} == exposed("tools")
     greeted, failed, regional, unknown = seen["calls"]
     assert greeted["result"]["content"] == [{"type": "text", "text": "Hello, na\u00efve!"}]
@@ -96,6 +95,26 @@ async def test_a_typescript_client_lists_every_tool_and_calls_it(
     assert regional["result"]["content"][0]["text"] == "region=eu-west"
     assert unknown["error"]["code"] == -32602
     assert unknown["error"]["message"].endswith("Unknown tool: no_such_tool")
+
+
+@clients
+async def test_a_typescript_client_gets_and_reads_all_that_the_gateway_declares(
+    door: Door, script: str, mode: str, version: str
+) -> None:
+    arguments = {"arg1": "one", "arg2": "two"}
+    seen = await door.visit(
+        script,
+        mode,
+        gets=[{"name": "test_prompt_with_arguments", "arguments": arguments}],
+        reads=[{"uri": "test://static-text"}, {"uri": "test://template/7/data"}],
+    )
+    if "prompts" in seen["capabilities"]:
+        assert {prompt["name"] for prompt in seen["prompts"]} == exposed("prompts")
+        assert "arg1='one'" in seen["gets"][0]["result"]["messages"][0]["content"]["text"]
+    if "resources" in seen["capabilities"]:
+        assert {resource["uri"] for resource in seen["resources"]} == exposed("resources")
+        assert {template["uriTemplate"] for template in seen["templates"]} == exposed("templates")
+        assert ["text" in read["result"]["contents"][0] for read in seen["reads"]] == [True, True]
 
 
 @eras
