@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import shutil
 import sys
 import tempfile
 from contextlib import AsyncExitStack, nullcontext
@@ -43,7 +44,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--scenario", metavar="NAME", help="only this scenario, printed as the suite prints it")
     parser.add_argument("--verbose", action="store_true", help="with --scenario: each check in full")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--keep", metavar="FOLDER", type=Path, help="keep results, logs and state here")
+    parser.add_argument(
+        "--keep",
+        metavar="FOLDER",
+        type=Path,
+        help="keep results, logs and state here, instead of what a run before has kept",
+    )
     options = parser.parse_args()
     if not options.scenario and not runs(options.revision):
         parser.error(f"no run is at wire version {options.revision}")
@@ -109,6 +115,8 @@ def main() -> int:
     options = arguments()
     npm.node()
     kept = options.keep and options.keep.absolute()
+    for name in ("direct", "gateway", "narrowed") if kept else ():
+        shutil.rmtree(kept / name, ignore_errors=True)
     with nullcontext(kept) if kept else tempfile.TemporaryDirectory(prefix="conformance-") as folder:
         if options.scenario:
             return asyncio.run(one_scenario(options, Path(folder)))
