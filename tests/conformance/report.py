@@ -30,7 +30,7 @@ def report(every: Sequence[Compared]) -> Iterator[RenderableType]:
         for scenario, losses in groupby(fresh, key=lambda loss: loss.scenario):
             yield from _scenario(scenario, losses)
     faults = [fault for compared in every for fault in compared.faults()]
-    yield "\n" + ("\n".join(faults) if faults else "Everything that passes on the fixture passes as it must.")
+    yield "\n" + ("\n".join(faults) or f"Everything passes that must, in {len(every)} runs.")
 
 
 def _table(every: Sequence[Compared]) -> Table:
