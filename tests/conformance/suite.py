@@ -70,7 +70,7 @@ class Found:
         """Return what was wrong with a check that did not pass, or what went wrong in its scenario before it."""
         wrong = [one for one in self.checks if one.scenario == key[0] and one.status != "SUCCESS"]
         own = next((one.message or one.status.lower() for one in wrong if one.key == key), None)
-        before = next((one.message for one in wrong if one.status == "FAILURE"), None)
+        before = next((one.message or one.id for one in wrong if one.status in ("FAILURE", "WARNING")), None)
         return own or (f"not looked at: {before}" if before else "not looked at")
 
 
