@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests.support.backend import FakeBackend, tool
 from tests.support.gateway import PATIENT, Portcullis, front_door
@@ -13,6 +14,10 @@ from tests.support.issuer import ABSENT, Issuer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+# How long an example takes says how busy the machine is, and nothing about what is tested.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 TOOLS = ("charge", "refund", "legacy_charge", "beta_tool")
 
