@@ -21,8 +21,8 @@ ROOT = Path(__file__).parent.parent
 FLOORS = (
     "model",
     "errors keys single_flight background in_flight leash",
-    "addresses globs child",
-    "net state config mcp",
+    "addresses globs child http1",
+    "net dial state config mcp",
     "authn pdp inventory quotas upstream ledger audit metrics replication logs",
     "follow recording",
     "pep",
