@@ -32,6 +32,30 @@ def test_where_a_stream_is_cut_makes_no_difference(cuts):
     assert seen == EVENTS
 
 
+_LINES = st.sampled_from(
+    [b"data: 1", b"data:2", b"data:", b"data", b"event: x", b"id: 3", b": hello", b":", b"", b"other: y"]
+)
+_ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
+
+
+@given(st.lists(st.tuples(_LINES, _ENDS), max_size=30), st.lists(st.integers(0, 300), max_size=9))
+def test_any_stream_is_the_same_in_one_piece_in_some_and_byte_by_byte(lines, cuts):
+    data = b"".join(line + end for line, end in lines)
+    edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    events = [Events(1000) for _ in range(3)]
+    whole = events[0].feed(data)
+    assert [one for start, end in pairwise(edges) for one in events[1].feed(data[start:end])] == whole
+    assert [one for byte in data for one in events[2].feed(bytes([byte]))] == whole
+
+
+def test_a_line_that_ends_in_a_carriage_return_alone_is_not_waited_on():
+    events = Events(1000)
+    assert events.feed(b"data: 1\r\r") == [b"1"]
+    assert events.feed(b"\ndata: 2\r") == []
+    assert events.feed(b"\n\r") == [b"2"]
+    assert events.feed(b"\n") == []
+
+
 def test_an_event_is_given_back_as_soon_as_it_is_complete():
     events = Events(1000)
     assert events.feed(b"data: 1\n") == []
