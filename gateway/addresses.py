@@ -1,7 +1,8 @@
-"""Which addresses an outgoing connection may go to. Pure rules; `net.py` applies them."""
+"""Which addresses an outgoing connection may go to. Pure rules; `net.py` and `dial.py` apply them."""
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -43,6 +44,13 @@ FORBIDDEN = tuple(
 )
 EMBEDDING = tuple(map(IPv6Network, ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")))
 LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
+
+
+class AddressRefused(OSError):
+    """An address that this policy does not connect to; an OSError, as all that fails on the way to a connection."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(errno.EACCES, why)
 
 
 def parsed(text: str) -> Address | None:

@@ -7,7 +7,6 @@ to the address that is connected to in the end, because literal addresses never 
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import socket
 from typing import TYPE_CHECKING, Any
@@ -16,17 +15,10 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from gateway.addresses import Addresses, is_loopback
+from gateway.addresses import Addresses, AddressRefused, is_loopback
 
 if TYPE_CHECKING:
     from aiohttp.client_middlewares import ClientHandlerType
-
-
-class AddressRefused(OSError):
-    """An address that this policy does not connect to; an OSError, so that aiohttp treats it like any other."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(errno.EACCES, why)
 
 
 class RedirectRefused(aiohttp.ClientError):
@@ -80,9 +72,6 @@ def guarded_connector(
     addresses: Addresses,
     *,
     resolver: AbstractResolver | None = None,
-    limit: int = 100,
-    limit_per_host: int = 0,
-    keepalive_seconds: float = 15,
 ) -> aiohttp.TCPConnector:
     """Return a connector that opens sockets to admitted addresses only; needs a running loop."""
 
@@ -95,9 +84,6 @@ def guarded_connector(
     return aiohttp.TCPConnector(
         resolver=GuardedResolver(addresses, resolver or aiohttp.ThreadedResolver()),
         socket_factory=open_socket,
-        limit=limit,
-        limit_per_host=limit_per_host,
-        keepalive_timeout=keepalive_seconds,
     )
 
 
@@ -115,21 +101,12 @@ def guarded_session(
     *,
     resolver: AbstractResolver | None = None,
     timeout: aiohttp.ClientTimeout | None = None,
-    limit: int = 100,
-    limit_per_host: int = 0,
-    keepalive_seconds: float = 15,
 ) -> aiohttp.ClientSession:
     """Return a session that connects to admitted addresses only, follows no redirect, keeps no cookie, reads no
     proxy or netrc settings, and neither asks for nor undoes compression; needs a running loop.
     """
     return aiohttp.ClientSession(
-        connector=guarded_connector(
-            addresses,
-            resolver=resolver,
-            limit=limit,
-            limit_per_host=limit_per_host,
-            keepalive_seconds=keepalive_seconds,
-        ),
+        connector=guarded_connector(addresses, resolver=resolver),
         headers={"Accept-Encoding": "identity", "User-Agent": "portcullis"},
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,

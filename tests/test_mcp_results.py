@@ -201,10 +201,16 @@ def test_what_is_no_answer_to_this_request_is_unusable(body):
 
 
 def test_what_a_server_asks_or_tells_on_a_stream_is_told_from_an_answer():
-    assert parse(b'{"jsonrpc":"2.0","id":"x","method":"ping"}', 7) == ServerRequest("ping", b'"x"')
-    assert parse(b'{"jsonrpc":"2.0","method":"notifications/message"}', 7) == ServerRequest(
-        "notifications/message", None
-    )
+    asked = b'{"jsonrpc":"2.0","id":"x","method":"ping"}'
+    told = b'{"jsonrpc":"2.0","method":"notifications/message"}'
+    for id_ in (7, None):
+        assert parse(asked, id_) == ServerRequest("ping", b'"x"', asked)
+        assert parse(told, id_) == ServerRequest("notifications/message", None, told)
+
+
+def test_where_nothing_was_asked_nothing_is_answered():
+    with pytest.raises(answers.Unusable, match="another request"):
+        parse(b'{"jsonrpc":"2.0","id":7,"result":{}}', None)
 
 
 def test_a_server_may_say_in_two_ways_that_it_failed():

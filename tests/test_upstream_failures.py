@@ -11,10 +11,12 @@ from aiohttp import web
 
 from gateway.errors import UpstreamFailed
 from gateway.model import ANONYMOUS, ToolRef
-from gateway.upstream import http
+from gateway.upstream.failures import MAX_ANSWER_BYTES
 from gateway.upstream.pool import Upstreams
 from gateway.upstream.target import Target
 from tests.support.backend import FakeBackend, stream
+from tests.support.https import contexts
+from tests.support.scripted import scripted
 from tests.support.wait import until
 
 CHARGE = ToolRef("payments", "charge")
@@ -146,7 +148,7 @@ async def test_an_answer_beyond_the_cap_is_cut_off(content_type, declared):
             return None
         response = web.StreamResponse(headers={"Content-Type": content_type})
         if declared:
-            response.content_length = 10 * http.MAX_ANSWER_BYTES
+            response.content_length = 10 * MAX_ANSWER_BYTES
         await response.prepare(request)
         for _ in range(160):
             await response.write(b"x" * 1024 * 1024)
@@ -256,6 +258,16 @@ async def test_tls_spoken_to_who_does_not_speak_it_is_a_failure():
         connected(Target("payments", backend.url.replace("http:", "https:"), timeout_seconds=5)) as upstreams,
     ):
         assert await failure_of(call(upstreams)) in ("cannot be reached", "its certificate is not accepted")
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_a_failure_that_says_so(tmp_path):
+    inward, _ = contexts(tmp_path)
+    async with (
+        scripted(lambda asked: None, tls=inward) as server,
+        connected(Target("payments", server.url)) as upstreams,
+    ):
+        assert await failure_of(call(upstreams)) == "its certificate is not accepted"
+    assert not server.asked
 
 
 async def test_a_broken_call_is_never_sent_again():

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway.mcp.answers import Answer
-    from gateway.upstream.http import Endpoint, Reply
+    from gateway.upstream.http import Endpoint
+    from gateway.upstream.stream import Reply
 
 # 2024-11-05 has no streamable HTTP, and servers that offer nothing newer over it were seen to work all the same.
 HANDSHAKE_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")

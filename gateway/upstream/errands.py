@@ -1,4 +1,4 @@
-"""Small things that nobody waits for: saying goodbye, reading a stream to its end."""
+"""Small things that nobody waits for: saying goodbye, saying no."""
 
 from __future__ import annotations
 

@@ -2,71 +2,77 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import aiohttp
 from yarl import URL
 
 from gateway.config.servers import is_own_header
 from gateway.errors import UpstreamFailed
-from gateway.mcp.answers import Answer, ServerRequest, Unusable, parse
-from gateway.mcp.headers import SESSION
-from gateway.mcp.sse import Events, TooLong
-from gateway.net import AddressRefused, RedirectRefused
+from gateway.http1.request import BadField, field_lines
 from gateway.upstream import outgoing
+from gateway.upstream.failures import MAX_ANSWER_BYTES
+from gateway.upstream.stream import Sending
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
+    from gateway.mcp.answers import ServerRequest
+    from gateway.upstream.connections import Connections
     from gateway.upstream.errands import Errands
+    from gateway.upstream.stream import Reply
     from gateway.upstream.target import Target
 
-MAX_ANSWER_BYTES = 16 * 1024 * 1024
-MAX_ERROR_BYTES = 64 * 1024
-
-_OWN_HEADERS = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
-# The deadline is the caller's: it spans probing, handshake and call, which no single request knows.
-_NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
-_TOO_LARGE = f"answered more than {MAX_ANSWER_BYTES // 1024 // 1024} MiB"
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An HTTP answer. `answer` is None where the body is no JSON-RPC answer; `session` is the id that came along."""
-
-    status: int
-    answer: Answer | None = None
-    session: str | None = None
+_EVERY_REQUEST = {"User-Agent": "portcullis", "Accept-Encoding": "identity"}
+_ACCEPTED = "application/json, text/event-stream"
+# What each verb's requests carry beside; a GET waits for messages that answer nothing.
+_OWN_HEADERS: Mapping[str, Mapping[str, str]] = {
+    "POST": {"Accept": _ACCEPTED, "Content-Type": "application/json"},
+    "GET": {"Accept": "text/event-stream"},
+    "DELETE": {"Accept": _ACCEPTED},
+}
 
 
 class Endpoint:
-    """One server's address; raises UpstreamFailed for whatever is not an HTTP answer of bounded size."""
+    """One server's address; raises UpstreamFailed for whatever is not an HTTP answer of bounded size.
 
-    def __init__(self, target: Target, session: aiohttp.ClientSession, errands: Errands) -> None:
+    No request is ever sent twice, and the deadline is the caller's: it spans probing, handshake and call, which no
+    single request knows.
+    """
+
+    def __init__(self, target: Target, connections: Connections, errands: Errands) -> None:
         self._server = target.server
-        self._url = URL(target.endpoint)
-        self._session = session
+        self._connections = connections
         self._errands = errands
-        configured = {name: value for name, value in target.headers.items() if not is_own_header(name)}
-        self._headers = {**configured, **_OWN_HEADERS}
+        self._configured = {name: value for name, value in target.headers.items() if not is_own_header(name)}
+        self._url = URL(target.endpoint)
+        self._names = frozenset(map(str.lower, self._configured))
+        self._heads = {verb: self._head(verb, {}) for verb in _OWN_HEADERS}
 
     async def ask(self, id_: int, body: bytes, headers: Mapping[str, str]) -> Reply:
-        """Post request `id_` and return its answer."""
-        with self._failures():
-            response = await self._post(body, headers)
-            try:
-                return await self._reply(response, id_, headers)
-            except BaseException:
-                # Closing tells a modern server to stop working on it (2026-07-28, patterns/cancellation).
-                response.close()
-                raise
+        """Post request `id_` and return its answer; what the server asks on the way is refused."""
+        async with self._sending("POST", headers, body, id_=id_, max_bytes=MAX_ANSWER_BYTES) as stream:
+            async for message in stream:
+                self.refuse(message, headers)
+        return stream.reply
+
+    def stream(self, id_: int, body: bytes, headers: Mapping[str, str]) -> Sending:
+        """Post request `id_`; what is entered with `async with` gives the messages before its answer, and then that."""
+        return self._sending("POST", headers, body, id_=id_)
+
+    def listen(self, headers: Mapping[str, str]) -> Sending:
+        """Get the stream on which an older server says what answers nothing; it lasts until the server ends it."""
+        return self._sending("GET", headers)
+
+    def refuse(self, message: ServerRequest, headers: Mapping[str, str]) -> None:
+        """Answer what a server asked on a stream with a no; what it only told needs no answer."""
+        if message.id is not None:
+            self._errands.run(self.courtesy(outgoing.refusal(message.id, message.method), headers))
 
     async def tell(self, body: bytes, headers: Mapping[str, str]) -> None:
         """Post what wants no answer; what the server thinks of it is not asked."""
-        with self._failures():
-            (await self._post(body, headers)).close()
+        async with self._sending("POST", headers, body, enough=True):
+            pass
 
     async def courtesy(self, body: bytes, headers: Mapping[str, str]) -> None:
         """Post what wants no answer and what may well get lost."""
@@ -75,114 +81,42 @@ class Endpoint:
 
     async def leave(self, headers: Mapping[str, str]) -> None:
         """End a session; a server that does not care for that is left alone."""
-        with suppress(UpstreamFailed), self._failures():
-            request = self._session.delete(
-                self._url, headers={**self._headers, **headers}, allow_redirects=False, timeout=_NO_TIMEOUT
-            )
-            (await request).close()
+        with suppress(UpstreamFailed):
+            async with self._sending("DELETE", headers, enough=True):
+                pass
 
-    async def _post(self, body: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
-        return await self._session.post(
-            self._url, data=body, headers={**self._headers, **headers}, allow_redirects=False, timeout=_NO_TIMEOUT
-        )
-
-    async def _reply(self, response: aiohttp.ClientResponse, id_: int, headers: Mapping[str, str]) -> Reply:
-        status, session = response.status, response.headers.get(SESSION)
-        if 300 <= status < 400:
-            raise Unusable("answered with a redirect, which is not followed")
-        if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise Unusable("answered compressed, unasked")
-        if status >= 400:
-            return Reply(status, await _error_answer(response, id_), session)
-        if response.content_type == "text/event-stream":
-            return Reply(status, await self._streamed(response, id_, headers), session)
-        body = await _read(response, MAX_ANSWER_BYTES)
-        if response.content_type != "application/json":
-            raise Unusable("did not answer with JSON")
-        answer = parse(body, id_)
-        if isinstance(answer, ServerRequest):
-            raise Unusable("answered with a request of its own")
-        return Reply(status, answer, session)
-
-    async def _streamed(self, response: aiohttp.ClientResponse, id_: int, headers: Mapping[str, str]) -> Answer:
-        events, total = Events(MAX_ANSWER_BYTES), 0
-        async for chunk in response.content.iter_any():
-            total += len(chunk)
-            # Chatter that never comes to an answer is no better than one event that never ends.
-            if total > MAX_ANSWER_BYTES:
-                raise TooLong
-            for data in events.feed(chunk):
-                answer = self._heard(data, id_, headers)
-                if answer is not None:
-                    # The end of the stream is a packet away, and reading it lets the connection be used again.
-                    if not self._errands.run(_drain(response)):
-                        response.close()
-                    return answer
-        raise Unusable("broke off before it answered")
-
-    def _heard(self, data: bytes, id_: int, headers: Mapping[str, str]) -> Answer | None:
-        message = parse(data, id_)
-        if isinstance(message, Answer):
-            return message
-        if message.id is not None:
-            self._errands.run(self.courtesy(outgoing.refusal(message.id, message.method), headers))
-        return None
-
-    @contextmanager
-    def _failures(self) -> Iterator[None]:
+    def _sending(
+        self,
+        verb: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        *,
+        id_: int | None = None,
+        max_bytes: int | None = None,
+        enough: bool = False,
+    ) -> Sending:
         try:
-            yield
-        except (aiohttp.ClientError, OSError, Unusable, TooLong) as error:
-            raise UpstreamFailed(self._server, _why(error)) from error
+            request = self._request(verb, headers, body)
+        except BadField as error:
+            raise UpstreamFailed(self._server, "would need a header that HTTP cannot carry") from error
+        return Sending(self._server, self._connections, request, id_=id_, max_bytes=max_bytes, enough=enough)
+
+    def _request(self, verb: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
+        if self._names.isdisjoint(map(str.lower, headers)):
+            head, lines = self._heads[verb], field_lines(headers)
+        else:
+            head, lines = self._head(verb, headers), b""
+        if body is None:
+            return b"%b%b\r\n" % (head, lines)
+        return b"%b%bContent-Length: %d\r\n\r\n%b" % (head, lines, len(body), body)
+
+    def _head(self, verb: str, headers: Mapping[str, str]) -> bytes:
+        host = {"Host": self._url.host_port_subcomponent or ""}
+        fields = _merged(host, _EVERY_REQUEST, self._configured, headers, _OWN_HEADERS[verb])
+        return b"%b %b HTTP/1.1\r\n%b" % (verb.encode(), self._url.raw_path_qs.encode("ascii"), field_lines(fields))
 
 
-def _why(error: Exception) -> str:
-    match error:
-        case Unusable() | RedirectRefused():
-            return str(error)
-        case TooLong():
-            return _TOO_LARGE
-        case aiohttp.ClientConnectorDNSError() if not isinstance(error.os_error, AddressRefused):
-            return "its name does not resolve"
-        case aiohttp.ClientSSLError():
-            return "its certificate is not accepted"
-        case aiohttp.ClientConnectorError() if isinstance(error.os_error, AddressRefused):
-            return "its address is not one to connect to"
-        case ConnectionRefusedError() | aiohttp.ClientConnectorError():
-            return "cannot be reached"
-        case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | ConnectionError():
-            return "broke off before it answered"
-        case aiohttp.ClientResponseError():
-            return "does not speak HTTP"
-        case _:
-            return "cannot be reached"
-
-
-async def _error_answer(response: aiohttp.ClientResponse, id_: int) -> Answer | None:
-    """Return the JSON-RPC error in an HTTP error, if it is one about this very request."""
-    try:
-        message = parse(await _read(response, MAX_ERROR_BYTES), id_)
-    except (Unusable, TooLong):
-        response.close()
-        return None
-    return message if isinstance(message, Answer) and message.error else None
-
-
-async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    if (response.content_length or 0) > max_bytes:
-        raise TooLong
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > max_bytes:
-            raise TooLong
-    return bytes(body)
-
-
-async def _drain(response: aiohttp.ClientResponse) -> None:
-    try:
-        await _read(response, MAX_ERROR_BYTES)
-    except (aiohttp.ClientError, OSError, TooLong):
-        pass
-    finally:
-        response.close()
+def _merged(*groups: Mapping[str, str]) -> dict[str, str]:
+    """Return each header once, however it is written: as the last group has it."""
+    fields = {name.lower(): (name, value) for group in groups for name, value in group.items()}
+    return dict(fields.values())

@@ -6,32 +6,33 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
+from yarl import URL
+
 from gateway.addresses import Addresses
+from gateway.dial import Dialer, trust
 from gateway.errors import UpstreamFailed
-from gateway.net import guarded_session
+from gateway.upstream.connections import Connections
 from gateway.upstream.server import UpstreamServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    import aiohttp
 
     from gateway.mcp.answers import Answer
     from gateway.mcp.tools import Tool
     from gateway.model import Principal, ToolRef
     from gateway.upstream.target import Target
 
-# Less than the five seconds after which common servers hang up: a call that meets a closing connection is lost.
-_KEEPALIVE_SECONDS = 4.0
 # How long a server that was taken out of the configuration may go on with what it has begun.
 _PATIENCE_SECONDS = 30.0
 
 
-def connect(target: Target) -> aiohttp.ClientSession:
-    """Return a session for one server: its own pool, and no address outside its allowed networks."""
+def connect(target: Target) -> Connections:
+    """Return the connections to one server: none is shared, and none goes outside its allowed networks."""
     # No limit here: places are counted in the server, where one too many is refused and not queued.
+    url = URL(target.endpoint)
     addresses = Addresses.of_server(target.allowed_networks)
-    return guarded_session(addresses, limit=0, keepalive_seconds=_KEEPALIVE_SECONDS)
+    tls = trust() if url.scheme == "https" else None
+    return Connections(Dialer(addresses, url.raw_host or "", url.port or 0, tls=tls))
 
 
 class Upstreams:
@@ -41,7 +42,7 @@ class Upstreams:
         self,
         targets: Mapping[str, Target],
         *,
-        connect: Callable[[Target], aiohttp.ClientSession] = connect,
+        connect: Callable[[Target], Connections] = connect,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connect = connect

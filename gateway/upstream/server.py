@@ -22,12 +22,11 @@ from gateway.upstream.sessions import Sessions
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping
 
-    import aiohttp
-
     from gateway.mcp.answers import Answer
     from gateway.mcp.params import ParamHeaders
     from gateway.mcp.tools import Tool
-    from gateway.upstream.http import Reply
+    from gateway.upstream.connections import Connections
+    from gateway.upstream.stream import Reply
     from gateway.upstream.target import Target
 
 MAX_PAGES = 100
@@ -40,13 +39,13 @@ _GONE = 404
 class UpstreamServer:
     """One server; every failure of it is UpstreamFailed, and none of them lasts longer than its timeout."""
 
-    def __init__(self, target: Target, session: aiohttp.ClientSession, clock: Callable[[], float]) -> None:
+    def __init__(self, target: Target, connections: Connections, clock: Callable[[], float]) -> None:
         self.target = target
         self.dropped = 0
         self._name = target.server
-        self._session = session
+        self._connections = connections
         self._errands = Errands()
-        self._endpoint = Endpoint(target, session, self._errands)
+        self._endpoint = Endpoint(target, connections, self._errands)
         self._ids = count(1)
         self._era: Modern | Legacy | None = None
         self._probing = SingleFlight(self._probe)
@@ -89,7 +88,7 @@ class UpstreamServer:
         if isinstance(self._era, Legacy):
             self._leave(self._era)
         await self._errands.close()
-        await self._session.close()
+        await self._connections.close()
 
     async def _attempt(
         self, tool: str, arguments: Mapping[str, Any] | None, meta: Mapping[str, Any], principal: Hashable
