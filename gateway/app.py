@@ -98,7 +98,7 @@ async def _assembled(stack: AsyncExitStack, loaded: Loaded, state: StateDir, *, 
         gate=gate,
         opa=opa,
         mark=mark,
-        provenance=Provenance(opa, state.provenance, epoch=lambda: follower.epoch, life=children.opa_life),
+        provenance=_provenance(stack, opa, state, follower, children),
         upstreams=upstreams,
         inventory=inventory,
         replication=await _replication(stack, ledger, children),
@@ -123,6 +123,14 @@ async def _mark(stack: AsyncExitStack, ledger: Ledger, state: StateDir) -> HighW
         LOG.warning("the ledger is older than what was decided here: it was restored, so it gets a new epoch")
         await ledger.renew_epoch()
     return mark
+
+
+def _provenance(
+    stack: AsyncExitStack, opa: OpaClient, state: StateDir, follower: Follower, children: Sidecars
+) -> Provenance:
+    provenance = Provenance(opa, state.provenance, epoch=lambda: follower.epoch, life=children.opa_life)
+    stack.push_async_callback(provenance.close)
+    return provenance
 
 
 def _servers(stack: AsyncExitStack, config: Config, ledger: Ledger) -> tuple[Upstreams, Inventory]:

@@ -1,28 +1,22 @@
 """The newest state of the ledger that a decision has shown, kept where a restart finds it.
 
-The mark is raised in memory the moment a decision shows a newer revision and written behind it. A crash in between
-loses that raise only: the mark on disk is older, never ahead of what was decided, so it can refuse nothing that is
-good. The one thing then forgotten is that a bundle older than the lost raise, yet no older than the mark, is a replay.
+The mark is raised the moment a decision shows a newer revision. A crash may lose the last raise: then the mark is older
+than what was decided, so it refuses nothing that is good. The one thing then forgotten is that a bundle older than the
+lost raise, yet no older than the mark, is a replay.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from gateway.errors import ConfigError, DecisionUnavailable, Mistake
-from gateway.state import write_whole
+from gateway.errors import DecisionUnavailable
+from gateway.pdp.kept import Kept
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.model import LedgerMeta
-
-LOG = logging.getLogger("portcullis.pdp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +31,20 @@ class HighWaterMark:
     """Refuses a decision of an older revision than one seen before in the same epoch."""
 
     def __init__(self, path: Path, *, keep: bool = True) -> None:
-        """Read the mark, if there is one; raises ConfigError for a file that is none: doubt does not lower a mark.
+        """Read the mark, if there is one; raises ConfigError for a file that is none.
 
         A file has one writer, the gateway; who only looks beside it passes `keep=False`.
         """
-        self._keeps = keep
-        self._path = path
-        self._mark = _read(path)
-        self._kept = self._mark
-        self._writing: asyncio.Task[None] | None = None
+        self._kept = Kept(path, Mark, "the high-water mark", keep=keep)
 
     @property
     def value(self) -> Mark | None:
         """The mark now. A question notes it when it is sent and is held to that."""
-        return self._mark
+        return self._kept.value
 
     def restored(self, meta: LedgerMeta) -> bool:
         """Return whether the ledger is behind what it has already said in its own epoch: an older copy of itself."""
-        mark = self._mark
+        mark = self.value
         return mark is not None and mark.epoch == meta.epoch and meta.revision < mark.revision
 
     def admit(self, epoch: str, revision: int, *, since: Mark | None) -> None:
@@ -64,40 +54,10 @@ class HighWaterMark:
         """
         if since is not None and since.epoch == epoch and revision < since.revision:
             raise DecisionUnavailable(f"the decision is of r{revision}, older than r{since.revision} seen before")
-        mark = self._mark
-        if mark is not None and mark.epoch == epoch and revision <= mark.revision:
-            return
-        self._mark = Mark(epoch, revision)
-        if self._keeps:
-            self._keep()
+        mark = self.value
+        if mark is None or mark.epoch != epoch or revision > mark.revision:
+            self._kept.put(Mark(epoch, revision))
 
     async def close(self) -> None:
         """Return once the mark is on disk, or its writing has failed once more."""
-        if self._keeps:
-            await self._keep()
-
-    def _keep(self) -> asyncio.Task[None]:
-        if self._writing is None:
-            self._writing = asyncio.get_running_loop().create_task(self._write_behind(), name="high-water mark")
-        return self._writing
-
-    async def _write_behind(self) -> None:
-        try:
-            while self._mark is not None and self._mark != self._kept:
-                mark = self._mark
-                await asyncio.to_thread(write_whole, self._path, msgspec.json.encode(mark))
-                self._kept = mark
-        except OSError as error:
-            LOG.error("the high-water mark cannot be written to %s: %s", self._path, error.strerror)
-        finally:
-            self._writing = None
-
-
-def _read(path: Path) -> Mark | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Mark)
-    except FileNotFoundError:
-        return None
-    except (OSError, msgspec.DecodeError) as error:
-        why = f"the high-water mark cannot be read ({error}); if it is damaged, remove it"
-        raise ConfigError((Mistake(str(path), "", None, why),)) from error
+        await self._kept.close()

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.errors import ConfigError, DecisionUnavailable, Mistake
-from gateway.state import write_whole
+from gateway.errors import DecisionUnavailable
+from gateway.pdp.kept import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,12 +45,12 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 class _Seen(msgspec.Struct, frozen=True):
-    epoch: str = ""
-    revisions: dict[str, int] = {}
+    epoch: str
+    revisions: dict[str, int]
 
 
 class Provenance:
-    """The highest revision of each bundle that was seen in an epoch, kept in a file; one writer a file.
+    """The highest revision of each bundle that was seen in an epoch, kept in a file.
 
     `life` counts the starts of OPA that are known of: a look counts for the life that it was taken in.
     """
@@ -58,10 +58,9 @@ class Provenance:
     def __init__(self, client: OpaClient, path: Path, *, epoch: Callable[[], str], life: Callable[[], int]) -> None:
         """Read the file, if there is one; raises ConfigError for one that cannot be read."""
         self._client = client
-        self._path = path
         self._epoch = epoch
         self._life = life
-        self._seen = _read(path)
+        self._kept = Kept(path, _Seen, "what was seen of the bundles")
         self._trusted_in: int | None = None
         self._why = "the bundles have not been looked at yet"
 
@@ -79,15 +78,20 @@ class Provenance:
             revisions = _revisions(await self._client.query(MANIFESTS, b"{}", lane="provenance"))
         except DecisionUnavailable:
             return self.distrust() is None
-        known = self._seen.revisions if self._seen.epoch == epoch else {}
+        seen = self._kept.value
+        known = seen.revisions if seen and seen.epoch == epoch else {}
         older = [name for name in HELD if revisions[name] < known.get(name, 0)]
         if older:
             self._refuse(older, revisions, known)
             return False
         self._trusted_in = life
         if revisions != known:
-            self._keep(_Seen(epoch, revisions))
+            self._kept.put(_Seen(epoch, revisions))
         return True
+
+    async def close(self) -> None:
+        """Return once what was seen is on disk, or its writing has failed once more."""
+        await self._kept.close()
 
     def _refuse(self, older: list[str], revisions: Mapping[str, int], known: Mapping[str, int]) -> None:
         rows = [f"{name} is r{revisions[name]} and was r{known[name]}" for name in older]
@@ -95,13 +99,6 @@ class Provenance:
         if why != self._why:
             LOG.error("nothing is decided: %s", why)
         self._trusted_in, self._why = None, why
-
-    def _keep(self, seen: _Seen) -> None:
-        self._seen = seen
-        try:
-            write_whole(self._path, msgspec.json.encode(seen))
-        except OSError as error:
-            LOG.error("the revisions of the bundles cannot be written to %s: %s", self._path, error.strerror)
 
 
 def _revisions(answer: bytes) -> dict[str, int]:
@@ -111,13 +108,3 @@ def _revisions(answer: bytes) -> dict[str, int]:
         return {name: int(revision.removeprefix("r")) for name, revision in found.items()}
     except (msgspec.DecodeError, ValueError) as error:
         raise DecisionUnavailable("OPA does not say which bundles it has") from error
-
-
-def _read(path: Path) -> _Seen:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=_Seen)
-    except FileNotFoundError:
-        return _Seen()
-    except (OSError, msgspec.DecodeError) as error:
-        why = f"the revisions of the bundles cannot be read ({error}); if the file is damaged, remove it"
-        raise ConfigError((Mistake(str(path), "", None, why),)) from error
