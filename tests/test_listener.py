@@ -75,6 +75,7 @@ async def listening(handlers: Handlers, *, per_peer: int = 20) -> AsyncIterator[
     app = web.Application()
     app.add_routes([web.get("/", handlers.answer), web.post("/", handlers.answer), web.get("/wait", handlers.wait)])
     app.add_routes([web.get("/large", handlers.large), web.post("/limited", handlers.limited)])
+    app.add_routes([web.post("/wait", handlers.wait)])
     runner = Runner(app, deadlines=Deadlines(HEAD, WRITE), per_peer=per_peer)
     await runner.setup()
     try:
@@ -124,6 +125,69 @@ async def test_a39_the_next_head_on_a_kept_connection_has_a_deadline_too() -> No
         assert await reader.readuntil(b"\r\n\r\n0")
         writer.write(b"GET / HT")
         assert await closed(reader) == b""
+
+
+BODY = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n1234567890"
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n\r\n\r\n\r\n0\r\n\r\n"
+SLOW = b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n"
+SLOW_BODY = BODY.replace(b"POST /", b"POST /wait")
+SLOW_CHUNKED = CHUNKED.replace(b"POST /", b"POST /wait")
+
+
+BEGUN = (
+    (SLOW, b"GET / HT"),
+    (SLOW + b"G",),
+    (SLOW_BODY, b"G"),
+    (SLOW_BODY + b"GET / HTTP/1.1\r\n",),
+    (SLOW_BODY[:-4], SLOW_BODY[-4:] + b"GET"),
+    (SLOW_CHUNKED + b"GET",),
+    (SLOW_CHUNKED[:-6], SLOW_CHUNKED[-6:] + b"GET / HT"),
+    (SLOW[:-1], SLOW[-1:] + b"GET"),
+    (KEPT + SLOW + b"GET",),
+)
+WHOLE = (
+    (SLOW,),
+    (SLOW[:9], SLOW[9:]),
+    (SLOW_BODY,),
+    (SLOW_BODY[:-4], SLOW_BODY[-4:]),
+    (SLOW_BODY[:30], SLOW_BODY[30:]),
+    (SLOW_CHUNKED,),
+    (SLOW_CHUNKED[:-1], SLOW_CHUNKED[-1:]),
+    (SLOW_CHUNKED[:-9], SLOW_CHUNKED[-9:]),
+    (KEPT + BODY + SLOW_BODY,),
+)
+
+
+@asynccontextmanager
+async def sent(*pieces: bytes) -> AsyncIterator[tuple[Handlers, asyncio.StreamReader]]:
+    """Send bytes piece by piece to a listener of their own; a request in them waits to be answered."""
+    handlers = Handlers()
+    async with listening(handlers) as url, connected(url) as (reader, writer):
+        for piece in pieces:
+            writer.write(piece)
+            await asyncio.sleep(0.02)
+        await until(lambda: handlers.begun)
+        yield handlers, reader
+
+
+async def test_a39_a_head_that_is_begun_while_an_earlier_request_runs_has_its_deadline_too() -> None:
+    async def hung_up_on(pieces: tuple[bytes, ...]) -> bool:
+        async with sent(*pieces) as (handlers, reader):
+            return b"done" not in await closed(reader) and handlers.cancelled == 1
+
+    assert await asyncio.gather(*map(hung_up_on, BEGUN)) == [True] * len(BEGUN)
+
+
+async def test_a_request_behind_which_nothing_is_begun_may_take_its_time_however_it_came() -> None:
+    async def answered(pieces: tuple[bytes, ...]) -> bool:
+        async with sent(*pieces) as (handlers, reader):
+            # Longer than a head may take.
+            await asyncio.sleep(HEAD * 1.5)
+            handlers.go.set()
+            async with asyncio.timeout(5):
+                return b"done" in await reader.readuntil(b"done")
+
+    assert await asyncio.gather(*map(answered, WHOLE)) == [True] * len(WHOLE)
 
 
 async def test_a_kept_connection_may_be_silent_between_requests_and_be_used_again() -> None:

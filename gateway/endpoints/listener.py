@@ -2,7 +2,8 @@
 
 aiohttp's defaults wait an hour for a silent client and inflate request bodies on the event loop; the settings here
 are the ones that a public listener needs. The head deadline leans on two private attributes of aiohttp's
-RequestHandler, so aiohttp is pinned and `tests/test_listener.py` fails if they change their meaning.
+RequestHandler (`_request_count`, `_messages`), so aiohttp is pinned and `tests/test_listener.py` fails if they change
+their meaning.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
 if TYPE_CHECKING:
+    from aiohttp.streams import StreamReader
+
     from gateway.config import Config
 
 HEAD_SECONDS = 10.0
@@ -28,6 +32,7 @@ CLOSE_SECONDS = 0.5
 LINGERING_SECONDS = 0.5
 CONNECTIONS = 4096
 CONNECTIONS_PER_PEER = 512
+END_OF_HEAD = b"\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +46,14 @@ class Deadlines:
 class Connection(RequestHandler):
     """One client connection: its head must be whole and its answers taken in time, and its peer may not hold many."""
 
-    __slots__ = ("_head_timer", "_peer", "_write_timer")
+    __slots__ = ("_begun", "_body", "_chunked", "_head_timer", "_peer", "_write_timer")
 
     def __init__(self, server: Server, **options: Any) -> None:
         super().__init__(server, **options)
+        # The body of the newest request, and what has come of the head behind it.
+        self._body: StreamReader = EMPTY_PAYLOAD
+        self._chunked = False
+        self._begun = bytearray()
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._peer = ""
@@ -59,13 +68,35 @@ class Connection(RequestHandler):
         self._expect_head()
 
     def data_received(self, data: bytes) -> None:
-        """Parse, and give a head that is only begun its deadline."""
-        before = self._request_count
+        """Parse, and give every head that is begun its deadline, also while an earlier request is being answered."""
+        count, body, taken = self._request_count, self._body, self._body.total_bytes
+        in_body = not body.is_eof()
         super().data_received(data)
-        if self._request_count != before:
+        if in_body:
+            if not body.is_eof():
+                return
+            data = data[_end_of_chunks(data) if self._chunked else body.total_bytes - taken :]
+        if arrived := self._request_count - count:
             self._head_done()
-        elif self._current_request is None and self._head_timer is None:
+            self._begun = bytearray(self._behind(self._begun + data if self._begun else data, arrived))
+        else:
+            self._begun += data
+        if self._begun and self._head_timer is None:
             self._expect_head()
+
+    def _behind(self, data: bytes | bytearray, arrived: int) -> bytes | bytearray:
+        """Return what of `data` comes after the requests that have arrived with it, and note the newest one's body.
+
+        Where their end cannot be told exactly, it is taken too early: then a head counts as begun that is not.
+        """
+        at = 0
+        for message, body in list(self._messages)[-arrived:]:
+            at = data.find(END_OF_HEAD, at) + len(END_OF_HEAD) + body.total_bytes
+            # In the place of a request that is none, aiohttp has a note of the error.
+            self._body, self._chunked = body, bool(getattr(message, "chunked", False))
+        if not self._body.is_eof():
+            return b""
+        return data[_end_of_chunks(data) if self._chunked else at :]
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Uncount the connection."""
@@ -115,6 +146,11 @@ class Connection(RequestHandler):
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
+
+
+def _end_of_chunks(data: bytes | bytearray) -> int:
+    """Return where a chunked body that ends in `data` ends at the latest: at its last empty line."""
+    return data.rfind(END_OF_HEAD) + len(END_OF_HEAD)
 
 
 class Server(web.Server):
