@@ -167,14 +167,30 @@ async def test_a43_a_header_line_has_a_bound(guarded: World, length: int, expect
         ("no host", b"POST /mcp HTTP/1.1\r\nConnection: close\r\n\r\n"),
         ("lower-case method", request("post /mcp HTTP/1.1")),
         ("no HTTP at all", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"),
-        ("HTTP/0.9", b"GET /mcp\r\n\r\n"),
         ("HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
     ],
 )
 async def test_a_request_that_two_servers_could_read_differently_is_refused(
     guarded: World, name: str, sent: bytes
 ) -> None:
-    assert status(await exchange(guarded.gateway.url, sent)) == (505 if name == "HTTP/0.9" else 400)
+    assert status(await exchange(guarded.gateway.url, sent)) == 400
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/health/live", "/metrics", "/nowhere"])
+async def test_what_is_older_than_http_1_1_is_told_so_whatever_it_asks_for(guarded: World, path: str) -> None:
+    for sent in (
+        f"GET {path}\r\n\r\n".encode(),
+        request(f"GET {path} HTTP/1.0"),
+        request(f"OPTIONS {path} HTTP/1.0", f"Origin: {ORIGIN}"),
+    ):
+        answer = await exchange(guarded.gateway.url, sent)
+        assert status(answer) == 505
+        assert b"HTTP/1.1 is required" in answer
+
+
+async def test_a_probe_needs_no_more_than_http_1_1_and_some_host(guarded: World) -> None:
+    probe = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    assert status(await exchange(guarded.gateway.url, probe)) == 200
 
 
 @pytest.mark.parametrize(

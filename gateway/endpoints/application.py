@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from aiohttp import HttpVersion10, web
+from aiohttp import HttpVersion11, web
 
 from gateway.endpoints import discovery, problems
 from gateway.endpoints.gate import INFO, TENANT_HEADER, request_info
@@ -50,7 +50,7 @@ class Onion:
         request[INFO] = request_info(request, config)
         origin = request.headers.get("Origin", "")
         admitted = origin in config.server.allowed_origins
-        if admitted and request.method == "OPTIONS":
+        if admitted and request.method == "OPTIONS" and request.version >= HttpVersion11:
             response: web.StreamResponse = web.Response(status=204, headers=preflight(config))
         else:
             response = await self._answered(request, handler, config)
@@ -68,8 +68,8 @@ class Onion:
     async def _answered(self, request: web.Request, handler: Handler, config: Config) -> web.StreamResponse:
         request_id = request[INFO].id
         try:
-            if request.version < HttpVersion10:
-                raise web.HTTPVersionNotSupported
+            if request.version < HttpVersion11:
+                raise web.HTTPVersionNotSupported(text="HTTP/1.1 is required")
             return await handler(request)
         except GatewayError as error:
             answer = problems.response_to(error, request_id, challenge_for(request, config, error))
