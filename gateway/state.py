@@ -48,8 +48,10 @@ class StateDir:
             mode = chosen.stat().st_mode
         except OSError as error:
             raise _refused(chosen, f"the state directory cannot be made: {error.strerror}") from error
-        if mode & stat.S_IWOTH:
-            raise _refused(chosen, "everybody may write to the state directory; chmod 700 it, or use another one")
+        if mode & (stat.S_IWGRP | stat.S_IWOTH):
+            # Whoever can put a file there can put their own key in the place of the one that signs bundles.
+            who = "everybody" if mode & stat.S_IWOTH else "its group"
+            raise _refused(chosen, f"{who} may write to the state directory; chmod 700 it, or use another one")
         return cls(chosen.absolute())
 
     @property

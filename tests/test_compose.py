@@ -138,7 +138,7 @@ def test_every_volume_is_declared_and_mounted_where_its_files_are_looked_for():
     assert mounts("opa") == {"/var/lib/opa": "opa", "/run/portcullis": "socket"}
     assert Path(flag("opa", "--config-file")).parent == Path("/var/lib/opa")
     assert mounts("gateway")["/run/portcullis"] == "socket"
-    folders = re.search(r"install -d .*", DOCKERFILE)
+    folders = re.search(r"install -d .* -m 0700 .*", DOCKERFILE)
     assert folders
     assert {state, *mounts("opa")} <= set(folders[0].split())
 

@@ -47,12 +47,23 @@ def test_where_it_lies_when_nobody_says(environ: dict[str, str], expected: str):
     assert done.stdout.strip() == expected
 
 
-def test_a_directory_that_everybody_may_write_to_is_refused(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("bits", "who"), [(0o777, "everybody"), (0o702, "everybody"), (0o770, "its group"), (0o2775, "its group")]
+)
+def test_a_directory_that_others_may_write_to_is_refused(tmp_path: Path, bits: int, who: str):
     shared = tmp_path / "shared"
     shared.mkdir()
-    shared.chmod(0o777)
-    with pytest.raises(ConfigError, match="everybody may write to the state directory; chmod 700"):
+    shared.chmod(bits)
+    with pytest.raises(ConfigError, match=f"{who} may write to the state directory; chmod 700"):
         StateDir.open(shared)
+    assert StateDir.open(shared / "own").path == shared / "own"
+
+
+def test_a_directory_that_others_may_read_is_taken_because_what_is_in_it_is_private_each(tmp_path: Path):
+    tmp_path.chmod(0o755)
+    state = StateDir.open(tmp_path)
+    state.secret(state.control_token)
+    assert mode(state.control_token) == 0o600
 
 
 def test_a_file_in_the_place_of_the_directory_is_refused_by_name(tmp_path: Path):
