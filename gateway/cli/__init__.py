@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.errors import GatewayError
+from gateway.cli.failing import failing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,8 +30,11 @@ FAMILIES: Mapping[str, str] = {
 }
 
 
+WORDS = "portcullis.words"
+
+
 class Portcullis(click.Group):
-    """The command group: what the gateway refuses ends the process with status 1 and the reason on stderr."""
+    """The command group: what the gateway refuses ends the process with status 1 and the reason (`failing`)."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
         """Return the names of the commands."""
@@ -45,12 +48,20 @@ class Portcullis(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Keep the words of the command line: by them it is known how to fail."""
+        words = tuple(args)
+        with failing(words):
+            context = super().make_context(info_name, args, parent, **extra)
+        context.meta[WORDS] = words
+        return context
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a usage error stays status 2."""
-        try:
+        with failing(ctx.meta[WORDS]):
             return super().invoke(ctx)
-        except GatewayError as error:
-            raise click.ClickException(str(error)) from error
 
 
 @click.group(cls=Portcullis, context_settings={"help_option_names": ["-h", "--help"]})

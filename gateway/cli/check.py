@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,14 +27,22 @@ if TYPE_CHECKING:
 
     from bundles.expand import Collision
     from gateway.config import Config, Loaded
+    from gateway.errors import Mistake
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a check has to say; an error makes `check` fail, a warning does not."""
+    """What a check has to say; an error makes `check` fail, a warning does not. `mistake` is one that is in a file."""
 
     text: str
     error: bool = False
+    mistake: Mistake | None = None
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The same for programs."""
+        level = "error" if self.error else "warning"
+        return {"level": level, "text": self.text, **(asdict(self.mistake) if self.mistake else {})}
 
 
 Check = Callable[["Loaded"], Awaitable[tuple[Found, ...]]]
@@ -57,7 +65,7 @@ async def policy_of(loaded: Loaded) -> tuple[Found, ...]:
         binary = await asyncio.to_thread(find, loaded.config.opa.binary)
         await asyncio.to_thread(read_custom, folder, binary.path)
     except ConfigError as error:
-        return tuple(Found(str(mistake), error=True) for mistake in error.mistakes)
+        return _mistaken(error)
     except EngineMissing as error:
         return (Found(f"{folder}: {error}", error=True),)
     return ()
@@ -115,8 +123,7 @@ def check(config_path: Path, as_json: bool) -> None:
     found = run(_found(config_path))
     failed = any(one.error for one in found)
     if as_json:
-        of = {True: "error", False: "warning"}
-        print_json({"ok": not failed, "found": [{"level": of[one.error], "text": one.text} for one in found]})
+        print_json({"ok": not failed, "found": [one.document for one in found]})
     else:
         _print(config_path, found)
     if failed:
@@ -127,8 +134,12 @@ async def _found(config_path: Path) -> tuple[Found, ...]:
     try:
         loaded = load(config_path)
     except ConfigError as error:
-        return tuple(Found(str(mistake), error=True) for mistake in error.mistakes)
+        return _mistaken(error)
     return tuple([one for check_ in CHECKS for one in await check_(loaded)])
+
+
+def _mistaken(error: ConfigError) -> tuple[Found, ...]:
+    return tuple(Found(str(mistake), error=True, mistake=mistake) for mistake in error.mistakes)
 
 
 def _print(config_path: Path, found: tuple[Found, ...]) -> None:

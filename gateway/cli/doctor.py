@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from gateway.config import Config, Loaded
+    from gateway.errors import Mistake
     from gateway.model import LedgerMeta
 
 OK, WARNING, ERROR = "ok", "warning", "error"
@@ -40,11 +41,18 @@ DEADLINE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one look at one part found."""
+    """What one look at one part found; `mistake` is one that is in a file."""
 
     part: str
     level: str
     text: str
+    mistake: Mistake | None = None
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The same for programs."""
+        found = {"part": self.part, "level": self.level, "text": self.text}
+        return found | (asdict(self.mistake) if self.mistake else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +77,7 @@ def doctor(config_path: Path, state_dir: Path | None, as_json: bool) -> None:
     findings = run(_findings(config_path, StateDir.open(state_dir)))
     failed = any(finding.level == ERROR for finding in findings)
     if as_json:
-        rows = [{"part": one.part, "level": one.level, "text": one.text} for one in findings]
-        print_json({"ok": not failed, "findings": rows})
+        print_json({"ok": not failed, "findings": [one.document for one in findings]})
     else:
         print_table(("part", "level", "finding"), [(f.part, f.level, plain(f.text)) for f in findings], empty="")
     if failed:
@@ -82,7 +89,7 @@ async def _findings(config_path: Path, state: StateDir) -> list[Finding]:
         loaded = load(config_path)
     except ConfigError as error:
         # A gateway that runs goes on with the configuration that it has; this is what keeps it from a new one.
-        return [Finding("config", ERROR, str(mistake)) for mistake in error.mistakes]
+        return [Finding("config", ERROR, str(mistake), mistake) for mistake in error.mistakes]
     found = [Finding("config", WARNING, text) for text in loaded.warnings]
     found.append(Finding("config", OK, f"{config_path} is whole, hash {loaded.hash[:12]}"))
     storage, meta = await _storage(loaded, state)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
@@ -10,6 +9,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
 
+from gateway.cli.common import json_option, print_json
 from gateway.cli.opa_config import config
 from gateway.errors import EngineMissing
 from gateway.pdp.opa_binary import find
@@ -23,21 +23,16 @@ def opa() -> None:
 
 @opa.command()
 @click.option("--force", is_flag=True, help="Install again, even if the cache has it.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def install(force: bool, as_json: bool) -> None:
     """Find OPA (OPA_BIN, PATH, the cache), else get the pinned one.
 
     It is built by `go install` where there is go, else it is the official release, checked by its SHA-256.
     """
-    try:
-        installed = _found(force) or _with_progress(force)
-    except EngineMissing as error:
-        if as_json:
-            click.echo(json.dumps({"error": str(error)}))
-        raise click.ClickException(str(error)) from error
+    installed = _found(force) or _with_progress(force)
     binary = installed.binary
     if as_json:
-        click.echo(json.dumps({"path": str(binary.path), "version": binary.version, "how": installed.how}))
+        print_json({"path": str(binary.path), "version": binary.version, "how": installed.how})
     else:
         click.echo(f"OPA {binary.version} is at {binary.path}")
 
