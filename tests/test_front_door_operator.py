@@ -10,13 +10,23 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.cli import main
-from tests.support.gateway import Portcullis, front_door
+from tests.support.gateway import PATIENT, Portcullis, front_door
 from tests.support.wait import until
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.conftest import World
+
+
+@pytest.fixture(scope="module")
+async def rivals(tmp_path_factory: pytest.TempPathFactory, world: World) -> AsyncIterator[Portcullis]:
+    """A gateway with two servers that offer the same names."""
+    config = front_door(world.backend.url, world.issuer.url, opa=PATIENT)
+    config["mcp_servers"]["other"] = config["mcp_servers"]["payments"]
+    async with Portcullis(tmp_path_factory.mktemp("rivals"), config) as gateway:
+        yield gateway
 
 
 async def explained(world: World, *words: str) -> tuple[int, list[str]]:
@@ -32,9 +42,33 @@ async def test_a_list_is_explained_layer_by_layer_in_the_order_in_which_they_nar
     assert lines[-1] == "   1 visible: payments/charge"
 
 
+async def test_the_endpoint_of_one_server_is_explained_by_the_names_that_tools_have_there(world: World) -> None:
+    status, lines = await explained(world, "--tenant", "tenant:b", "--server", "payments")
+    assert (status, lines[0]) == (0, "a list at payments by user:explain of tenant:b")
+    assert lines[-1] == "   2 visible: payments/charge, payments/refund"
+    status, lines = await explained(world, "--tenant", "tenant:b", "--server", "payments", "--tool", "refund")
+    assert (status, lines[0]) == (0, "a call of refund at payments by user:explain of tenant:b")
+
+
+@pytest.mark.parametrize("where", [["--server", "payments"], []], ids=["one server", "all"])
+async def test_a_name_that_two_servers_share_is_refused_at_the_flat_endpoint_and_explained_at_its_servers_own(
+    rivals: Portcullis, where: list[str]
+) -> None:
+    status, out, err = await rivals.cli("explain", "--tenant", "tenant:a", "--tool", "charge", *where)
+    assert (status, "ambiguous_name" in out + err) == ((0, False) if where else (1, True))
+
+
 @pytest.mark.parametrize(
     ("words", "verdict"),
     [
+        (["--tenant", "tenant:a", "--server", "payments", "--tool", "refund"],
+         "refused: scope says not_in_member_scope"),
+        (["--tenant", "tenant:a", "--server", "payments", "--tool", "payments/charge"],
+         "refused: catalog says unknown_target; payments/charge is an id, and agents call it charge"),
+        (["--tenant", "tenant:a", "--server", "paymnets"],
+         "nothing is visible: catalog leaves nothing; there is no server paymnets, or nothing of it is offered here"),
+        (["--tenant", "tenant:a", "--server", "paymnets", "--tool", "charge"],
+         "refused: catalog says unknown_target; there is no server paymnets, or nothing of it is offered here"),
         (["--tenant", "tenant:zz"], "nothing is visible: frontdoor says unknown_tenant; docs/reasons.md"),
         ([], "nothing is visible: frontdoor says anonymous_not_admitted; docs/reasons.md"),
         (["--tenant", "tenant:a", "--role", "auditor"], "nothing is visible: role says missing_permission"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,7 +14,7 @@ from gateway.cli.common import installation_options, json_option, plain, print_j
 from gateway.cli.local import onlooker, opa_url
 from gateway.config import load
 from gateway.config.values import PRINCIPAL, ROLES
-from gateway.model import ANONYMOUS, CredentialKind, CredentialRef, Principal, Question, RequestInfo, flat_name
+from gateway.model import ANONYMOUS, CredentialKind, CredentialRef, Principal, Question, RequestInfo, View, flat_name
 from gateway.pdp.client import OpaClient
 from gateway.state import StateDir
 
@@ -62,6 +63,7 @@ def _arguments(_context: click.Context, _parameter: click.Parameter, value: str 
 )
 @click.option("--group", "groups", multiple=True, help="A group of the principal; may be repeated.")
 @click.option("--role", type=click.Choice(ROLES), help="The role of the key that the principal presents.")
+@click.option("--server", help="Explain the endpoint of this server alone, where its tools have their own names.")
 @click.option("--tool", help="Explain a call of this tool, by the name that agents use, instead of a list.")
 @click.option("--arguments", callback=_arguments, help="The arguments of that call, as a JSON object.")
 @json_option
@@ -72,6 +74,7 @@ def explain(
     principal: str | None,
     groups: tuple[str, ...],
     role: str | None,
+    server: str | None,
     tool: str | None,
     arguments: dict[str, Any],
     as_json: bool,
@@ -81,14 +84,15 @@ def explain(
         raise click.UsageError("--arguments are those of a call: name its --tool")
     config = load(config_path).config
     who = _principal(config, tenant, principal, groups, role)
-    found = run(_ask(config, StateDir.open(state_dir), _question(who, tool, arguments)))
+    question = _question(who, server, tool, arguments)
+    found = run(_ask(config, StateDir.open(state_dir), question))
     admitted = _admitted(found, tool)
     if as_json:
         print_json(found)
     else:
-        _print(found, who, tool)
+        _print(found, question)
         if not admitted:
-            click.echo(plain(_verdict(found, tool, config.tool_access.mode)))
+            click.echo(plain(_verdict(found, question, config.tool_access.mode)))
     if not admitted:
         raise click.exceptions.Exit(1)
 
@@ -106,11 +110,11 @@ def _principal(
     return Principal(subject=name, kind=CredentialKind.JWT, tenant=tenant, issuer=issuer, groups=groups)
 
 
-def _question(who: Principal, tool: str | None, arguments: dict[str, Any]) -> Question:
+def _question(who: Principal, server: str | None, tool: str | None, arguments: dict[str, Any]) -> Question:
     request = RequestInfo(id="explain", ip="", time=int(time.time()))
-    if tool is None:
-        return Question("tools/list", who, request)
-    return Question("tools/call", who, request, name=tool, arguments=arguments)
+    view = View.FLAT if server is None else View.SERVER
+    listing = Question("tools/list", who, request, view=view, server=server)
+    return listing if tool is None else replace(listing, action="tools/call", name=tool, arguments=arguments)
 
 
 async def _ask(config: Config, state: StateDir, question: Question) -> dict[str, Any]:
@@ -124,10 +128,11 @@ def _admitted(found: dict[str, Any], tool: str | None) -> bool:
     return all(layer["ok"] for layer in found["layers"].values())
 
 
-def _print(found: dict[str, Any], who: Principal, tool: str | None) -> None:
-    asked = f"a call of {tool}" if tool else "a list"
-    tenant = f" of {who.tenant}" if who.tenant else ", without a tenant"
-    click.echo(plain(f"{asked} by {who.subject}{tenant}"))
+def _print(found: dict[str, Any], question: Question) -> None:
+    asked = f"a call of {question.name}" if question.name else "a list"
+    where = f" at {question.server}" if question.server else ""
+    tenant = f" of {question.principal.tenant}" if question.principal.tenant else ", without a tenant"
+    click.echo(plain(f"{asked}{where} by {question.principal.subject}{tenant}"))
     rows = [(name, "ok" if layer["ok"] else "NO", _reasons(layer["reasons"])) for name, layer in _in_order(found)]
     print_table(("layer", "says", "because"), rows, empty="no layer answered")
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
@@ -142,16 +147,26 @@ def _in_order(found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return sorted(found["layers"].items(), key=lambda one: order.get(one[0], len(order)))
 
 
-def _verdict(found: dict[str, Any], tool: str | None, mode: Mode) -> str:
+def _verdict(found: dict[str, Any], question: Question, mode: Mode) -> str:
     """Say what the refusal comes down to: the first layer that gives a reason, else the first that leaves nothing."""
     against = [(name, layer["reasons"]) for name, layer in _in_order(found) if not layer["ok"]]
     name, reasons = next((one for one in against if one[1]), against[0] if against else ("no single layer", []))
-    what = "refused" if tool else "nothing is visible"
+    what = "refused" if question.name else "nothing is visible"
     text = f"{what}: {name} says {_reasons(reasons)}" if reasons else f"{what}: {name} leaves nothing"
-    server, _, own = (tool or "").partition("/")
-    if name == "catalog" and tool in found["sets"]["offered"]:
-        return f"{text}; {tool} is an id, and agents call it {flat_name(server, own, mode)}"
+    if name == "catalog" and (hint := _hint(found, question, mode)):
+        return f"{text}; {hint}"
     return f"{text}; docs/reasons.md says what that means" if reasons else text
+
+
+def _hint(found: dict[str, Any], question: Question, mode: Mode) -> str | None:
+    """Say what else was probably meant, where the catalog does not have what was named."""
+    if question.server and not found["sets"]["offered"]:
+        return f"there is no server {question.server}, or nothing of it is offered here"
+    asked = question.name or ""
+    if asked not in found["sets"]["offered"]:
+        return None
+    server, _, own = asked.partition("/")
+    return f"{asked} is an id, and agents call it {own if question.server else flat_name(server, own, mode)}"
 
 
 def _reasons(reasons: list[dict[str, Any]]) -> str:
