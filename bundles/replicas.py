@@ -84,12 +84,17 @@ class Replicas:
         return fresh
 
     def describe(self, replica: str) -> dict[str, Any]:
-        """Return for operators: seconds of silence, bundles polled for now, polls so far, the last error texts."""
+        """Return for operators whether it counts, its silence in seconds, its polls now and so far, its errors."""
         presence = self._presence[replica]
         held = sorted(name for name, polls in presence.polls.items() if polls)
         silence = 0.0 if held else round(self._clock() - presence.seen, 3)
-        polled = dict(presence.polled)
-        return {"silent_seconds": silence, "polling": held, "polls": polled, "errors": dict(presence.errors)}
+        return {
+            "counted": not self._left(presence),
+            "silent_seconds": silence,
+            "polling": held,
+            "polls": dict(presence.polled),
+            "errors": dict(presence.errors),
+        }
 
     def _left(self, presence: Presence) -> bool:
         silent = not any(presence.polls.values()) and self.leaves_after is not None

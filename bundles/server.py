@@ -125,8 +125,8 @@ class Api:
     async def replicas(self, request: web.Request) -> web.Response:
         """Say of each replica what it has, when it was last heard of, and what went wrong there."""
         self._require_control(request)
-        counted = self._publisher.replicas.counted()
-        return _json({"replicas": [self._publisher.describe(name) for name in counted]})
+        known = sorted(self._publisher.replicas.names)
+        return _json({"replicas": [self._publisher.describe(name) for name in known]})
 
     async def health(self, request: web.Request) -> web.Response:
         """Say how sync is, 503 until all four bundles are served; what is wrong is for the control token alone."""

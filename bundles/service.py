@@ -46,6 +46,7 @@ class Settings:
     listener: socket.socket
     heartbeat: float = HEARTBEAT_SECONDS
     now: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
 
 
 class SyncService:
@@ -54,7 +55,7 @@ class SyncService:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.sources = Sources(settings.config, settings.load_custom)
-        self.publisher = Publisher(settings.load_key(), _boot(settings.now()), Replicas(time.monotonic))
+        self.publisher = Publisher(settings.load_key(), _boot(settings.now()), Replicas(settings.monotonic))
         self.follower = Follower(
             lambda: open_ledger(settings.ledger_url), self.sources, self.publisher, settings.now, settings.heartbeat
         )

@@ -14,7 +14,7 @@ from bundles.catalog import Catalog
 from bundles.overlay import config_withdrawals
 from bundles.signing import ensure_key, verification_keys
 from gateway import background
-from gateway.audit import AuditFile, AuditTrail, prune_hourly
+from gateway.audit import AuditFile, AuditTrail, now_ms, prune_hourly
 from gateway.authn import CredentialIndex
 from gateway.authn.failures import FailureTally
 from gateway.config import Live
@@ -29,12 +29,15 @@ from gateway.endpoints.ops import Ops
 from gateway.errors import ConfigError, Mistake
 from gateway.follow import Follower
 from gateway.inventory import Inventory
+from gateway.keys import sha256
 from gateway.ledger.connect import open_ledger
 from gateway.metrics import Metrics
+from gateway.model import Replica
 from gateway.operation import Gateway
 from gateway.pdp.client import OpaClient
 from gateway.pdp.high_water import HighWaterMark
 from gateway.pdp.provenance import Provenance
+from gateway.registration import Registration
 from gateway.replication import Replication
 from gateway.rooms import Rooms, upstream_targets
 from gateway.sidecars import Sidecars, Sources, sidecars
@@ -76,9 +79,10 @@ async def _assembled(stack: AsyncExitStack, loaded: Loaded, state: StateDir, *, 
     stack.push_async_callback(ledger.close)
     mark = await _mark(stack, ledger, state)
     await ledger.note_config(loaded.hash)
-    children = await sidecars(stack, _sources(loaded, state, with_sync=with_sync), ledger, with_sync=with_sync)
+    registration = await _registered(stack, ledger, state, config.opa.replica)
+    children = await sidecars(stack, _sources(loaded, state, with_sync=with_sync), with_sync=with_sync)
     index = CredentialIndex()
-    follower = Follower(ledger, index.replace)
+    follower = Follower(ledger, index.replace, registration.keep)
     await follower.refresh()
     background.run(stack, follower.run(), "follow the ledger")
     live: Live[Door]
@@ -106,7 +110,16 @@ async def _assembled(stack: AsyncExitStack, loaded: Loaded, state: StateDir, *, 
     )
     live = Live(rooms.door(config))
     stack.push_async_callback(_close_authn, live)
-    return Gateway(loaded=loaded, ledger=ledger, live=live, rooms=rooms, sidecars=children)
+    return Gateway(loaded=loaded, ledger=ledger, live=live, rooms=rooms, sidecars=children, registration=registration)
+
+
+async def _registered(stack: AsyncExitStack, ledger: Ledger, state: StateDir, name: str) -> Registration:
+    """Count this replica; a clean end takes it out of the count, a crash leaves it in."""
+    token = state.secret(state.replica_token(name))
+    registration = Registration(ledger, Replica(name, sha256(token), now_ms()), now_ms)
+    await registration.take()
+    stack.push_async_callback(registration.give_up)
+    return registration
 
 
 def _sources(loaded: Loaded, state: StateDir, *, with_sync: bool) -> Sources:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gateway.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from gateway.ledger import Ledger
     from gateway.model import Credential, LedgerMeta
@@ -19,11 +19,17 @@ INTERVAL_SECONDS = 0.2
 
 
 class Follower:
-    """Keeps the epoch and the credentials of this process those of the ledger."""
+    """Keeps the epoch and the credentials of this process those of the ledger; `changed` runs at each revision."""
 
-    def __init__(self, ledger: Ledger, replace_credentials: Callable[[Sequence[Credential]], None]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        replace_credentials: Callable[[Sequence[Credential]], None],
+        changed: Callable[[], Awaitable[None]],
+    ) -> None:
         self._ledger = ledger
         self._replace_credentials = replace_credentials
+        self._changed = changed
         self._meta: LedgerMeta | None = None
         self.reachable = False
 
@@ -38,6 +44,7 @@ class Follower:
             meta = await self._ledger.meta()
             if meta != self._meta:
                 self._replace_credentials(await self._ledger.credentials())
+                await self._changed()
                 self._meta = meta
         except Unavailable:
             self.reachable = False

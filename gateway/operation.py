@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gateway.config import Live, Loaded
     from gateway.endpoints.gate import Door
     from gateway.ledger import Ledger
+    from gateway.registration import Registration
     from gateway.rooms import Rooms
     from gateway.sidecars import Sidecars
 
@@ -44,6 +45,7 @@ class Gateway:
     live: Live[Door]
     rooms: Rooms
     sidecars: Sidecars
+    registration: Registration
     address: str = ""
     draining: bool = False
     caught_up: bool = False
@@ -58,6 +60,8 @@ class Gateway:
         missing += ["servers"] if self.rooms.inventory.unlisted else []
         if not self.rooms.follower.reachable:
             missing.append("ledger")
+        if not self.registration.counted:
+            missing.append("registration")
         if trouble := self.sidecars.trouble():
             LOG.debug("not ready: %s", trouble)
             missing.append("opa")

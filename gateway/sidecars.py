@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.audit import now_ms
 from gateway.child import Child, Command
 from gateway.config.values import host_port
 from gateway.errors import ConfigError, Mistake
-from gateway.keys import sha256
-from gateway.model import Replica
 from gateway.pdp.engine import Engine
 from gateway.pdp.opa_binary import find
 from gateway.pdp.opa_config import OpaSettings, opa_config
@@ -26,7 +23,6 @@ if TYPE_CHECKING:
     from contextlib import AsyncExitStack
 
     from gateway.config import Config, Loaded
-    from gateway.ledger import Ledger
     from gateway.state import StateDir
 
 
@@ -59,12 +55,11 @@ class Sources:
     verification_keys: Callable[[], Mapping[str, str]]
 
 
-async def sidecars(stack: AsyncExitStack, sources: Sources, ledger: Ledger, *, with_sync: bool) -> Sidecars:
-    """Start what is to be a child, and register this replica for as long as it runs."""
+async def sidecars(stack: AsyncExitStack, sources: Sources, *, with_sync: bool) -> Sidecars:
+    """Start what is to be a child."""
     config, state = sources.loaded.config, sources.state
     token_file = config.sync.token_file or state.control_token
     state.secret(token_file)
-    await _register(stack, ledger, state, config.opa.replica)
     sync, sync_url = await _sync(stack, sources) if with_sync else (None, _configured_sync(config, sources.loaded))
     engine, version = None, "external"
     opa_url = config.auth.opa.url
@@ -82,17 +77,6 @@ async def sidecars(stack: AsyncExitStack, sources: Sources, ledger: Ledger, *, w
         engine=engine,
         sync=sync,
     )
-
-
-async def _register(stack: AsyncExitStack, ledger: Ledger, state: StateDir, name: str) -> None:
-    """Count this replica; a clean end takes it out of the count, a crash leaves it in."""
-    token = state.secret(state.replica_token(name))
-    await ledger.register_replica(Replica(name, sha256(token), now_ms()))
-
-    async def deregister() -> None:
-        await ledger.forget_replica(name)
-
-    stack.push_async_callback(deregister)
 
 
 def _configured_sync(config: Config, loaded: Loaded) -> str:

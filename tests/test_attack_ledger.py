@@ -16,10 +16,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+async def nothing() -> None:
+    """Take no notice of what changed."""
+
+
 async def test_a_ledger_that_does_not_say_where_it_stands_is_away_until_it_does(tmp_path: Path) -> None:
     path = tmp_path / "portcullis.db"
     ledger = await open_ledger(f"sqlite:///{path}")
-    follower = Follower(ledger, lambda _: None)
+    follower = Follower(ledger, lambda _: None, nothing)
     try:
         await follower.refresh()
         epoch = follower.epoch

@@ -71,8 +71,12 @@ async def test_replicas_are_listed_and_forgotten_by_name(tmp_path: Path):
 
     assert json.loads(run("list", "--json").stdout) == [{"name": "gw-1", "registered_at": 1790000000000}]
     assert "gw-1  2026-09-21 14:13:20Z" in run("list").stdout
-    assert run("forget", "gw-1").stdout == "forgot gw-1 (r3)\n"
-    again = run("forget", "gw-1")
+    refused = run("forget", "gw-1")
+    known = "it is registered since 2026-09-21 14:13:20Z; --force forgets it all the same"
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert f"so nobody knows whether gw-1 is alive; {known}" in refused.stderr
+    assert run("forget", "gw-1", "--force").stdout == "forgot gw-1 (r3)\n"
+    again = run("forget", "gw-1", "--force")
     assert (again.returncode, again.stderr) == (1, "Error: there is no replica gw-1; see portcullis replica list\n")
     assert run("list").stdout == "no replicas\n"
     await ledger.close()

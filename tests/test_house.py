@@ -24,7 +24,7 @@ FLOORS = (
     "addresses globs child http1",
     "net dial state config mcp",
     "authn pdp inventory quotas upstream ledger audit metrics replication logs",
-    "follow recording",
+    "follow recording registration",
     "pep",
     "lifecycle",
     "targets",

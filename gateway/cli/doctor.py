@@ -8,13 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import click
-import orjson
 
 from gateway.authn.discovery import KeySource
 from gateway.cli.common import counted, installation_options, json_option, plain, print_json, print_table, run
-from gateway.cli.local import onlooker, opa_url, sync_url
+from gateway.cli.local import ask_sync, onlooker, opa_url
 from gateway.config import load
 from gateway.errors import ConfigError, EngineMissing, Unavailable, UpstreamFailed
 from gateway.ledger.connect import SQLITE, open_ledger
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
     from gateway.model import LedgerMeta
 
 OK, WARNING, ERROR = "ok", "warning", "error"
-SYNC_SECONDS = 3.0
 CLOCK_SKEW_SECONDS = 30
 DEADLINE_SECONDS = 2.0
 
@@ -154,28 +151,13 @@ async def _health(config: Config) -> Finding | None:
 
 
 async def _replicas(patient: Patient) -> list[Finding]:
-    url = sync_url(patient.config, patient.state)
-    if url is None:
-        return [Finding("sync", ERROR, "no sync service has run on this state directory, and sync.url is not set")]
-    token = patient.state.secret(patient.config.sync.token_file or patient.state.control_token)
     try:
-        rows = (await _get(f"{url}/replicas", token))["replicas"]
-        problems = (await _get(f"{url}/health", token)).get("problems", ())
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        return [Finding("sync", ERROR, f"{url} does not answer: {str(error) or type(error).__name__}")]
-    refused = [Finding("sync", ERROR, str(problem)) for problem in problems]
+        replicas, health = await ask_sync(patient.config, patient.state, "/replicas", "/health")
+    except Unavailable as error:
+        return [Finding("sync", ERROR, str(error))]
+    refused = [Finding("sync", ERROR, str(problem)) for problem in health.get("problems", ())]
+    rows = replicas["replicas"]
     return [*refused, *(map(_replica, rows) if rows else [Finding("sync", WARNING, "no replica is counted")])]
-
-
-async def _get(url: str, token: str) -> Any:
-    timeout = aiohttp.ClientTimeout(total=SYNC_SECONDS)
-    async with (
-        aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
-        session.get(url, headers={"Authorization": f"Bearer {token}"}, allow_redirects=False) as response,
-    ):
-        if response.status != 200:
-            raise ValueError(f"status {response.status}")
-        return orjson.loads(await response.read())
 
 
 def _replica(row: dict[str, Any]) -> Finding:
@@ -185,6 +167,8 @@ def _replica(row: dict[str, Any]) -> Finding:
     text = f"{row['name']}: {has or 'no bundle'}"
     if behind:
         text += f"; not the newest {', '.join(behind)}, silent for {row['silent_seconds']:g} s"
+    if not row["counted"]:
+        text += "; not counted any more"
     return Finding("replica", ERROR if errors else WARNING if behind else OK, f"{text}; {errors}" if errors else text)
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from gateway.errors import EngineMissing
+import aiohttp
+import orjson
+
+from gateway.errors import EngineMissing, Unavailable
 from gateway.pdp.high_water import HighWaterMark
 from gateway.pdp.orphan import read_trace
 from gateway.pdp.pdp import Pdp
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
     from gateway.config import Config
     from gateway.pdp.client import OpaClient
     from gateway.state import StateDir
+
+SYNC_SECONDS = 3.0
 
 
 def opa_url(config: Config, state: StateDir) -> str:
@@ -42,9 +47,29 @@ def onlooker(client: OpaClient, config: Config, state: StateDir, *, epoch: str =
     )
 
 
-def sync_url(config: Config, state: StateDir) -> str | None:
-    """Return the address of the sync service that feeds the OPA of this machine, None where there is none."""
-    if config.sync.url is not None:
+async def ask_sync(config: Config | None, state: StateDir, *paths: str) -> list[Any]:
+    """Return what the sync service that feeds the OPA of this machine answers at each path; raises Unavailable."""
+    url = _sync_url(config, state)
+    if url is None:
+        raise Unavailable("no sync service has run on this state directory, and sync.url is not set")
+    token = state.secret((config.sync.token_file if config else None) or state.control_token)
+    headers, timeout = {"Authorization": f"Bearer {token}"}, aiohttp.ClientTimeout(total=SYNC_SECONDS)
+    try:
+        async with aiohttp.ClientSession(headers=headers, timeout=timeout, trust_env=False) as session:
+            return [await _get(session, url + path) for path in paths]
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        raise Unavailable(f"sync at {url} does not answer: {str(error) or type(error).__name__}") from error
+
+
+async def _get(session: aiohttp.ClientSession, url: str) -> Any:
+    async with session.get(url, allow_redirects=False) as response:
+        if response.status != 200:
+            raise ValueError(f"status {response.status}")
+        return orjson.loads(await response.read())
+
+
+def _sync_url(config: Config | None, state: StateDir) -> str | None:
+    if config is not None and config.sync.url is not None:
         return config.sync.url
     try:
         document: Any = json.loads((state.path / "opa.json").read_text())

@@ -98,6 +98,7 @@ class Sync:
         config: str = FRONT_DOOR,
         *,
         now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
         heartbeat: float = 10,
         load_custom: Callable[[Config], Awaitable[CustomPolicy]] = no_custom_policy,
     ) -> None:
@@ -112,6 +113,7 @@ class Sync:
         self.http: aiohttp.ClientSession
         self._heartbeat = heartbeat
         self._now = now
+        self._monotonic = monotonic
         self._port = 0
         self._tokens: dict[str, str] = {}
         self._running: SyncService | None = None
@@ -156,7 +158,7 @@ class Sync:
         self._running = await SyncService(
             Settings(
                 self.config, self.ledger_url, self.control, lambda: self.key, self.load_custom, listener,
-                self._heartbeat, self._now,
+                self._heartbeat, self._now, self._monotonic,
             )
         ).__aenter__()  # fmt: skip
         if ready:
