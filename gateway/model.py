@@ -208,6 +208,15 @@ class Replica:
 
 
 @dataclass(frozen=True, slots=True)
+class Bundle:
+    """What sync last published under a bundle's name: the digest of its content, and the revision that recorded it."""
+
+    name: str
+    digest: str
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerMeta:
     """Where the ledger stands: revisions only grow within an epoch, and a restored ledger has a new epoch."""
 

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.errors import Unavailable
 from gateway.ledger.connect import open_ledger
-from gateway.model import AuditEvent, Credential, Replica, ServerInventory, ToolRef, Withdrawal
+from gateway.model import AuditEvent, Bundle, Credential, Replica, ServerInventory, ToolRef, Withdrawal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -50,6 +50,21 @@ def credential(id_: str = "c_1", **more: Any) -> Credential:
 
 async def types(ledger: Ledger) -> list[str]:
     return [one.type for _, one in await ledger.audit()]
+
+
+async def test_a_bundles_content_has_the_revision_that_recorded_it_until_another_is_recorded(ledger: Ledger):
+    first = await ledger.note_bundle("custom", "d1", event("PolicyPublished"))
+    assert first == (await ledger.meta()).revision
+    assert await ledger.note_bundle("custom", "d1", event("PolicyPublished")) == first
+    assert (await ledger.meta()).revision == first
+    other = await ledger.note_bundle("policy", "d1")
+    second = await ledger.note_bundle("custom", "d2")
+    assert first < other < second == (await ledger.meta()).revision
+    # What comes back is news again: two contents must never have one revision.
+    third = await ledger.note_bundle("custom", "d1")
+    assert third > second
+    assert await ledger.bundles() == (Bundle("custom", "d1", third), Bundle("policy", "d1", other))
+    assert await types(ledger) == ["PolicyPublished"]
 
 
 async def test_a_new_ledger_has_an_epoch_of_its_own_and_a_revision_above_zero(ledger: Ledger, tmp_path: Path):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from gateway.model import (
         AuditEvent,
+        Bundle,
         Credential,
         LedgerMeta,
         Replica,
@@ -69,6 +70,15 @@ class Ledger(Protocol):
 
     async def replicas(self) -> tuple[Replica, ...]:
         """Return the counted replicas, ordered by name."""
+
+    async def note_bundle(self, name: str, digest: str, event: AuditEvent | None = None) -> int:
+        """Return the revision that recorded this content of a bundle; another one than before is recorded, and bumps.
+
+        The event is written only if something is recorded.
+        """
+
+    async def bundles(self) -> tuple[Bundle, ...]:
+        """Return what was last recorded of each bundle, ordered by name."""
 
     async def append_audit(self, events: Sequence[AuditEvent]) -> None:
         """Append events in one transaction, in order."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from gateway.model import AuditEvent, Credential, LedgerMeta, Replica, ServerInventory, ToolRef, Withdrawal
+from gateway.model import AuditEvent, Bundle, Credential, LedgerMeta, Replica, ServerInventory, ToolRef, Withdrawal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +51,11 @@ def tools_text(tools: Sequence[str]) -> str:
 def replica(row: Row) -> Replica:
     """Read (name, token_hash, registered_at)."""
     return Replica(*row)
+
+
+def bundle(row: Row) -> Bundle:
+    """Read (name, digest, revision)."""
+    return Bundle(*row)
 
 
 def audit_row(event: AuditEvent) -> Row:

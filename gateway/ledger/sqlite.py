@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from gateway.model import (
         AuditEvent,
+        Bundle,
         Credential,
         LedgerMeta,
         Replica,
@@ -123,6 +124,14 @@ class SqliteLedger:
     async def replicas(self) -> tuple[Replica, ...]:
         """Return the counted replicas, ordered by name."""
         return tuple(map(rows.replica, await self._read(statements.REPLICAS)))
+
+    async def note_bundle(self, name: str, digest: str, event: AuditEvent | None = None) -> int:
+        """Return the revision that recorded this content of a bundle."""
+        return await self._write(statements.note_bundle, name, digest, event)
+
+    async def bundles(self) -> tuple[Bundle, ...]:
+        """Return what was last recorded of each bundle, ordered by name."""
+        return tuple(map(rows.bundle, await self._read(statements.BUNDLES)))
 
     async def append_audit(self, events: Sequence[AuditEvent]) -> None:
         """Append events in one transaction, in order."""

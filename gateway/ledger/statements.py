@@ -23,6 +23,7 @@ CREDENTIALS = """
     from credential order by number"""
 INVENTORY = "select server, digest, tools, updated_at from inventory order by server"
 REPLICAS = "select name, token_hash, registered_at from replica order by name"
+BUNDLES = "select name, digest, revision from bundle order by name"
 AUDIT = "select seq, time, type, outcome, tenant, reason, body from audit where seq > ? order by seq limit ?"
 NEWEST_AUDIT = "select coalesce(max(seq), 0) from audit"
 PRUNE = "delete from audit where seq in (select seq from audit where time < ? limit ?)"
@@ -118,6 +119,22 @@ def register_replica(db: sqlite3.Connection, replica: Replica) -> int:
 def forget_replica(db: sqlite3.Connection, name: str) -> int | None:
     """Take a replica out of the count and bump, if it was counted."""
     return _bump(db) if db.execute("delete from replica where name = ?", (name,)).rowcount else None
+
+
+def note_bundle(db: sqlite3.Connection, name: str, digest: str, event: AuditEvent | None) -> int:
+    """Return the revision of this content of a bundle; bump and record it if another one, or none, is recorded."""
+    known = db.execute("select revision from bundle where name = ? and digest = ?", (name, digest)).fetchone()
+    if known is not None:
+        return int(known[0])
+    revision = _bump(db)
+    db.execute(
+        "insert into bundle (name, digest, revision) values (?, ?, ?)"
+        " on conflict (name) do update set digest = excluded.digest, revision = excluded.revision",
+        (name, digest, revision),
+    )
+    if event is not None:
+        append_audit(db, (event,))
+    return revision
 
 
 def append_audit(db: sqlite3.Connection, events: Sequence[AuditEvent]) -> None:
