@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from bundles.publisher import Publisher
+    from bundles.record import Record, Recorded
     from bundles.sources import Sources
     from gateway.ledger import Ledger
 
@@ -40,24 +41,27 @@ class Follower:
         open_ledger: Callable[[], Awaitable[Ledger]],
         sources: Sources,
         publisher: Publisher,
+        record: Record,
         now: Callable[[], float],
         heartbeat: float = HEARTBEAT_SECONDS,
     ) -> None:
         self._open = open_ledger
         self._sources = sources
         self._publisher = publisher
+        self._record = record
         self._now = now
         self._heartbeat = heartbeat
         self._ledger: Ledger | None = None
         self._facts: Facts | None = None
         self._published: dict[str, object] = {}
-        self._reread_for: str | None = None
+        self._policy = policy_content()
+        self._unrecorded_until = 0.0
         self._vouched = 0.0
         self._problems: dict[str, str] = {}
         self._hinted = asyncio.Event()
         self._looked = Signal()
         self._begun = self._ended = 0
-        self.tenants = TenantsBuilder(publisher, self._problem)
+        self.tenants = TenantsBuilder(publisher, self._record_tenants, self._problem)
 
     def hint(self) -> None:
         """Have the ledger looked at now instead of at the next tick."""
@@ -79,16 +83,15 @@ class Follower:
 
     def health(self) -> dict[str, Any]:
         """Return `status` (starting, ok, degraded), the revision served, and what is wrong."""
-        problems = [f"{what}: {why}" for what, why in sorted(self._problems.items())]
-        problems += [str(mistake) for mistake in self._sources.mistakes]
-        if self._facts and self._facts.meta.config_hash not in (None, self._sources.loaded.hash):
-            problems.append("config: the files here are not the configuration that the ledger records")
+        problems = [f"{what}: {why}" for what, why in sorted(self._problems.items())] + self._sources.problems()
+        loaded = self._sources.loaded
         status = "starting" if not self._publisher.ready else "degraded" if problems else "ok"
         return {
             "status": status,
             "revision": self._publisher.revision,
             "epoch": self._publisher.epoch,
-            "config": self._sources.loaded.hash,
+            "config": loaded.hash if loaded else None,
+            "withheld": sorted(self._publisher.withheld),
             "problems": problems,
         }
 
@@ -131,22 +134,40 @@ class Follower:
             self._ledger = await self._open()
         meta = await self._ledger.meta()
         self._problem("ledger", None)
-        await self._agree(meta.config_hash)
+        self._sources.follow(meta.config_hash)
         seen = self._facts.meta if self._facts else None
         if seen and (meta.epoch, meta.revision) == (seen.epoch, seen.revision) and self._current():
             self._beat()
             return False
+        if meta.epoch != self._publisher.epoch:
+            self._record.forget()
+        await self._record_policy(self._ledger)
         self._publish(await read(self._ledger))
         return True
 
-    async def _agree(self, recorded: str | None) -> None:
-        """Read the files again, once, where the ledger records another configuration than the one in force here."""
-        if recorded not in (None, self._sources.loaded.hash, self._reread_for):
-            self._reread_for = recorded
-            await self._sources.reread(recorded)
-
     def _current(self) -> bool:
-        return self._published.get("files") == self._sources.generation
+        """Say whether what the files say is published; what could not be recorded is tried again after a while."""
+        due = 0 < self._unrecorded_until <= asyncio.get_running_loop().time()
+        return self._published.get("files") == self._sources.generation and not due
+
+    async def _record_policy(self, ledger: Ledger) -> None:
+        """Give what is new of policy its revision; a ledger that cannot be written keeps the rest from nothing."""
+        self._unrecorded_until = 0.0
+        for name, content in (("policy", self._policy), ("custom", self._sources.custom)):
+            if content is None:
+                continue
+            try:
+                await self._record.put(ledger, name, content)
+            except Unavailable as error:
+                self._problem(name, f"cannot be recorded, so it is not published: {error}")
+                self._unrecorded_until = asyncio.get_running_loop().time() + RETRY_SECONDS
+            else:
+                self._problem(name, None)
+
+    async def _record_tenants(self, content: Content) -> Recorded:
+        if self._ledger is None:
+            raise Unavailable("the ledger is away")
+        return await self._record.put(self._ledger, "tenants", content)
 
     def _publish(self, facts: Facts) -> None:
         """Publish what the facts and the files change; no await in between, so no progress is seen half made."""
@@ -160,32 +181,52 @@ class Follower:
         self._settings()
         self._publisher.replicas.replace(facts.replicas)
         self._offer("live", meta.revision, self._live, meta.revision)
-        self._offer("policy", "constant", policy_content, meta.revision)
-        self._offer("custom", self._sources.generation, lambda: self._sources.custom, meta.revision)
+        for name, refused in (("policy", False), ("custom", self._sources.refused)):
+            self._offer_recorded(name, facts, refused=refused or name in self._problems)
         self._offer_tenants(facts)
         self._published["files"] = self._sources.generation
         self._publisher.recount()
 
     def _settings(self) -> None:
-        opa = self._sources.loaded.config.opa
+        opa = self._sources.configurations.known.config.opa
         self._publisher.replicas.leaves_after = float(opa.max_staleness_seconds) if opa.on_stale == "deny" else None
 
-    def _offer(self, name: str, key: object, make: Callable[[], Content], revision: int) -> None:
+    def _offer(self, name: str, key: object, make: Callable[[], Content], own: int) -> None:
+        """Publish a content under its own revision, unless what has the key is published already."""
+        revision = self._facts.meta.revision if self._facts else 0
         if self._published.get(name) == key:
             self._publisher.settle(name, revision)
         else:
-            self._publisher.publish(name, make(), revision, self._publisher.claim(name, revision))
+            self._publisher.publish(name, make(), own, self._publisher.claim(name, revision))
             self._published[name] = key
 
+    def _offer_recorded(self, name: str, facts: Facts, *, refused: bool) -> None:
+        recorded = self._record.of(name)
+        if recorded is not None:
+            self._offer(name, (recorded.digest, recorded.revision), lambda: recorded.content, recorded.revision)
+            return
+        if name not in self._published:
+            # Whether a replica has what was recorded before this sync was started is not known until it is served.
+            self._publisher.claim(name, facts.recorded(name))
+            self._published[name] = None
+        self._publisher.settle(name, facts.meta.revision)
+        if refused:
+            self._publisher.withhold(name)
+
     def _offer_tenants(self, facts: Facts) -> None:
-        loaded = self._sources.loaded
-        key = (loaded.hash, facts.inventory_digest)
+        loaded, recorded = self._sources.loaded, facts.meta.config_hash
+        here = loaded if loaded and recorded in (None, loaded.hash) else None
+        # What the ledger records and is not here changes the bundle in a way that cannot be built: nobody applies it.
+        key = (here.hash, facts.inventory_digest) if here else recorded
         if self._published.get("tenants") == key:
             self._publisher.settle("tenants", facts.meta.revision)
+            return
+        claim = self._publisher.claim("tenants", facts.meta.revision)
+        self._published["tenants"] = key
+        if here:
+            self.tenants.want(Job(here, facts, claim))
         else:
-            claim = self._publisher.claim("tenants", facts.meta.revision)
-            self.tenants.want(Job(loaded, facts, claim))
-            self._published["tenants"] = key
+            self._publisher.withhold("tenants")
 
     def _live(self) -> Content:
         if self._facts is None:

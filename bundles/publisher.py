@@ -52,11 +52,18 @@ class Publisher:
         self._news = {name: Signal() for name in BUNDLES}
         self._progress = Signal()
         self._closing = False
+        self.withheld: frozenset[str] = frozenset()
+        """The bundles that there is nothing of to serve until somebody mends something."""
 
     @property
     def ready(self) -> bool:
-        """Whether each of the four can be served."""
-        return bool(self._shelves) and all(shelf.served for shelf in self._shelves.values())
+        """Whether each of the four is served that can be."""
+        return self.answers and all(shelf.served or name in self.withheld for name, shelf in self._shelves.items())
+
+    @property
+    def answers(self) -> bool:
+        """Whether it is known who has applied what: `live` is served, and with it every mutation."""
+        return bool(self._shelves) and self._shelves["live"].served is not None
 
     @property
     def revision(self) -> int:
@@ -65,7 +72,7 @@ class Publisher:
         return max(live.through, 0) if live else 0
 
     async def served(self) -> None:
-        """Wait until each of the four can be served."""
+        """Wait until each of the four is served that can be."""
         while not self.ready:
             await self._progress.wait(asyncio.get_running_loop().time() + 1)
 
@@ -83,12 +90,19 @@ class Publisher:
         self.epoch = epoch
         self._shelves = {name: Shelf(name, epoch, self._boot) for name in BUNDLES}
         self._digests.clear()
+        self.withheld = frozenset()
 
     def close(self) -> None:
         """Let go of every held poll."""
         self._closing = True
         for signal in (*self._news.values(), self._progress):
             signal.fire()
+
+    def withhold(self, name: str) -> None:
+        """Note that there is nothing of this bundle to serve for now, and that the others do not wait for it."""
+        if self._shelves[name].served is None:
+            self.withheld |= {name}
+            self._progress.fire()
 
     def claim(self, name: str, revision: int) -> Claim:
         """Note that revisions up to this one change the bundle in a way still to be built."""
@@ -99,9 +113,9 @@ class Publisher:
         self._shelves[name].settle(revision)
         self._progress.fire()
 
-    def digest(self, content: Content) -> str:
-        """Return what tells one archive from another: what it says, and whose key vouches for it."""
-        return f"{self.key.id}:{content.digest()}"
+    def digest(self, content: str) -> str:
+        """Return what tells one archive from another: the digest of what it says, and whose key vouches for it."""
+        return f"{self.key.id}:{content}"
 
     def sign(self, name: str, content: Content, revision: int) -> bytes:
         """Return a signed archive; touches no state, so it may run in a thread."""
@@ -113,7 +127,7 @@ class Publisher:
 
     def publish(self, name: str, content: Content, revision: int, claim: Claim) -> None:
         """Serve the content that `claim` promised; an archive that says the same already stays."""
-        digest = self.digest(content)
+        digest = self.digest(content.digest())
         body = b"" if self.serves(name, digest) else self.sign(name, content, revision)
         self.put(name, digest, body, revision, claim)
 
@@ -123,6 +137,7 @@ class Publisher:
             self._shelves[name].unchanged(claim)
         else:
             self._digests[name] = digest
+            self.withheld -= {name}
             self._shelves[name].put(body, revision, claim)
             self._news[name].fire()
             LOG.debug("published %s at r%d, %d bytes", name, revision, len(body))
@@ -130,7 +145,7 @@ class Publisher:
 
     def renew(self, name: str, content: Content, revision: int) -> None:
         """Serve content that vouches anew for the same facts: the heartbeat. It claims nothing."""
-        self._digests[name] = self.digest(content)
+        self._digests[name] = self.digest(content.digest())
         self._shelves[name].put(self.sign(name, content, revision), revision)
         self._news[name].fire()
 

@@ -63,7 +63,7 @@ class Api:
         return app
 
     async def bundle(self, request: web.Request) -> web.Response:
-        """Serve a bundle: 200 on news, 304 at the end of a `wait`, 503 while there is nothing to serve."""
+        """Serve a bundle: 200 on news, 304 at the end of a `wait`, 503 while there is nothing of it to serve."""
         name = request.match_info["name"]
         replica = await self._replica(request)
         if name not in BUNDLES:
@@ -72,7 +72,7 @@ class Api:
         try:
             served = await self._publisher.poll(name, replica, known, _prefer_wait(request), GRACE_SECONDS)
         except NotServed:
-            return _problem(503, "nothing to serve yet")
+            return _problem(503, "nothing to serve")
         if served is None:
             return web.Response(status=304)
         return web.Response(body=served.body, content_type=BUNDLE_TYPE, headers={"ETag": served.etag})
@@ -107,7 +107,7 @@ class Api:
     async def revisions(self, request: web.Request) -> web.Response:
         """Say which replicas have applied a revision, waiting for all of them up to `wait` seconds."""
         self._require_control(request)
-        if not self._publisher.ready:
+        if not self._publisher.answers:
             return _problem(503, "nothing is served yet")
         revision = int(request.match_info["revision"])
         if revision > self._publisher.revision:
@@ -129,7 +129,7 @@ class Api:
         return _json({"replicas": [self._publisher.describe(name) for name in known]})
 
     async def health(self, request: web.Request) -> web.Response:
-        """Say how sync is, 503 until all four bundles are served; what is wrong is for the control token alone."""
+        """Say how sync is, 503 until all is served that can be; what is wrong is for the control token alone."""
         found = self._health()
         if not self._is_control(request):
             found = {name: found[name] for name in ("status", "revision")}
@@ -143,7 +143,7 @@ class Api:
             await self._look(GRACE_SECONDS)
             replica = self._publisher.replicas.of_token(token)
         if replica is None:
-            if not self._publisher.ready:
+            if not self._publisher.answers:
                 raise web.HTTPServiceUnavailable(headers={"Retry-After": "1"})
             raise _unauthorized()
         return replica

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from bundles.follow import HEARTBEAT_SECONDS, Follower
 from bundles.publisher import Publisher
+from bundles.record import Record
 from bundles.replicas import Replicas
 from bundles.server import Api
 from bundles.sources import Sources
@@ -27,37 +28,49 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from bundles.bundle import Content
+    from bundles.configurations import Configurations
     from bundles.custom import CustomPolicy
     from bundles.signing import SigningKey
     from gateway.config import Config
+    from gateway.model import AuditEvent
 
 LOG = logging.getLogger("portcullis.sync")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What sync runs on. `listener` is a bound socket; `load_key` reads the signing key, again on every reload."""
+    """What sync runs on. `listener` is a bound socket; `load_key` reads the signing key, again on every reload.
 
-    config: Path
+    `event` makes the audit event of a policy that is published anew, from its bundle's name and content.
+    """
+
+    configurations: Configurations
     ledger_url: str
     control_token: str
     load_key: Callable[[], SigningKey]
     load_custom: Callable[[Config], Awaitable[CustomPolicy]]
     listener: socket.socket
+    event: Callable[[str, Content], AuditEvent | None]
     heartbeat: float = HEARTBEAT_SECONDS
     now: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
 
 
 class SyncService:
-    """Serves while it is entered; entering raises ConfigError with every mistake in the files."""
+    """Serves while it is entered. What is wrong with the files is told, and keeps it from serving nothing else."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.sources = Sources(settings.config, settings.load_custom)
+        self.sources = Sources(settings.configurations, settings.load_custom)
         self.publisher = Publisher(settings.load_key(), _boot(settings.now()), Replicas(settings.monotonic))
         self.follower = Follower(
-            lambda: open_ledger(settings.ledger_url), self.sources, self.publisher, settings.now, settings.heartbeat
+            lambda: open_ledger(settings.ledger_url),
+            self.sources,
+            self.publisher,
+            Record(settings.event),
+            settings.now,
+            settings.heartbeat,
         )
         self._stack = contextlib.AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
@@ -72,11 +85,11 @@ class SyncService:
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self.settings.listener.close)
-            await self.sources.read()
             stack.push_async_callback(self.follower.close)
             stack.push_async_callback(self._cancel)
             self._tasks = [
                 asyncio.create_task(self.follower.run(), name="follow the ledger"),
+                asyncio.create_task(self.sources.run(self.follower.hint), name="read the files"),
                 asyncio.create_task(FileWatch(self._files).every_change(self.reload), name="watch the files"),
                 asyncio.create_task(self._reload_when_asked(), name="reload"),
             ]
@@ -147,8 +160,9 @@ class SyncService:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _files(self) -> set[Path]:
-        custom = self.sources.loaded.config.opa.custom_policies
-        return {self.settings.config, *self.sources.loaded.files, *({custom} if custom else ())}
+        known = self.settings.configurations.known
+        custom = known.config.opa.custom_policies
+        return {self.settings.configurations.path, *known.files, *({custom} if custom else ())}
 
 
 def _boot(now: float) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gateway.ledger import Ledger
-    from gateway.model import Credential, LedgerMeta, Replica, ServerInventory, Withdrawal
+    from gateway.model import Bundle, Credential, LedgerMeta, Replica, ServerInventory, Withdrawal
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,11 @@ class Facts:
     credentials: tuple[Credential, ...]
     inventory: tuple[ServerInventory, ...]
     replicas: tuple[Replica, ...]
+    bundles: tuple[Bundle, ...]
+
+    def recorded(self, name: str) -> int:
+        """Return the revision that recorded what was last published under a bundle's name; 0 where nothing was."""
+        return next((one.revision for one in self.bundles if one.name == name), 0)
 
     @property
     def inventory_digest(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -35,6 +40,7 @@ async def read(ledger: Ledger) -> Facts:
         credentials=await ledger.credentials(),
         inventory=await ledger.inventory(),
         replicas=await ledger.replicas(),
+        bundles=await ledger.bundles(),
     )
 
 

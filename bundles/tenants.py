@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING
 
 from bundles.bundle import Content
 from bundles.expand import Expander, Expansion
+from gateway.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from bundles.publisher import Publisher
+    from bundles.record import Recorded
     from bundles.shelf import Claim
     from bundles.snapshot import Facts
     from gateway.config import Loaded
 
 LOG = logging.getLogger("portcullis.sync")
+RETRY_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +34,21 @@ class Job:
     claim: Claim
 
 
-@dataclass(frozen=True, slots=True)
-class _Built:
-    expansion: Expansion
-    digest: str
-    body: bytes
-
-
 class TenantsBuilder:
-    """Expands in a thread, one at a time; of jobs that pile up meanwhile only the newest is done."""
+    """Expands in a thread, one at a time; of jobs that pile up meanwhile only the newest is done.
 
-    def __init__(self, publisher: Publisher, problem: Callable[[str, str | None], None]) -> None:
+    `record` gives what was made the revision that it is published under; it raises Unavailable.
+    """
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        record: Callable[[Content], Awaitable[Recorded]],
+        problem: Callable[[str, str | None], None],
+    ) -> None:
         self.expansion: Expansion | None = None
         self._publisher = publisher
+        self._record = record
         self._problem = problem
         self._expander = Expander()
         self._wanted: Job | None = None
@@ -63,28 +68,38 @@ class TenantsBuilder:
             if job is None:
                 continue
             try:
-                built = await asyncio.to_thread(self._build, job)
+                await self._do(job)
+            except Unavailable as error:
+                self._problem("tenants", f"cannot be recorded: {error}")
+                self.want(self._wanted or job)
+                await asyncio.sleep(RETRY_SECONDS)
             except Exception as error:  # noqa: BLE001 (a supervised loop: the other three bundles must go on)
                 # The claim stays open, so nobody is told that the change is applied.
                 LOG.error("the tenants' bundle cannot be built; the last one stays\n%s", traceback.format_exc())
                 self._problem("tenants", f"cannot be built: {error!r}")
+                self._publisher.withhold("tenants")
             else:
                 self._problem("tenants", None)
-                self._hand_over(job, built)
 
-    def _build(self, job: Job) -> _Built:
-        expansion = self._expander.expand(job.loaded.config, job.loaded.hash, job.facts.inventory)
-        content = Content.document("portcullis_data", expansion.data)
-        digest = self._publisher.digest(content)
-        same = self._publisher.epoch == job.facts.meta.epoch and self._publisher.serves("tenants", digest)
-        body = b"" if same else self._publisher.sign("tenants", content, job.facts.meta.revision)
-        return _Built(expansion, digest, body)
-
-    def _hand_over(self, job: Job, built: _Built) -> None:
+    async def _do(self, job: Job) -> None:
+        expansion, content = await asyncio.to_thread(self._expand, job)
         if self._publisher.epoch != job.facts.meta.epoch:
             return  # The ledger was replaced meanwhile, and its own job is waiting.
-        self._report(built.expansion)
-        self._publisher.put("tenants", built.digest, built.body, job.facts.meta.revision, job.claim)
+        recorded = await self._record(content)
+        made = await asyncio.to_thread(self._sign, recorded)
+        if self._publisher.epoch == job.facts.meta.epoch:
+            self._report(expansion)
+            self._publisher.put("tenants", *made, recorded.revision, job.claim)
+
+    def _expand(self, job: Job) -> tuple[Expansion, Content]:
+        expansion = self._expander.expand(job.loaded.config, job.loaded.hash, job.facts.inventory)
+        return expansion, Content.document("portcullis_data", expansion.data)
+
+    def _sign(self, recorded: Recorded) -> tuple[str, bytes]:
+        """Return the digest by which the archive is known, and the archive; none where it is served already."""
+        digest = self._publisher.digest(recorded.digest)
+        same = self._publisher.serves("tenants", digest)
+        return digest, b"" if same else self._publisher.sign("tenants", recorded.content, recorded.revision)
 
     def _report(self, expansion: Expansion) -> None:
         before = self.expansion.collisions if self.expansion else ()

@@ -89,6 +89,11 @@ class StateDir:
         """The newest revision of each bundle that OPA has had."""
         return self.path / "bundles.json"
 
+    @property
+    def configuration(self) -> Path:
+        """The documents of the configuration that sync has last had in force."""
+        return self.path / "configuration.json"
+
     def replica_token(self, name: str) -> Path:
         """Return where the bundle token of a replica lies."""
         if not _REPLICA.fullmatch(name):

@@ -186,7 +186,7 @@ async def test_what_needs_a_restart_of_the_gateway_is_not_published_before_one_h
 
 async def test_files_that_are_not_those_the_ledger_records_are_told(sync: Sync) -> None:
     await sync.ledger.note_config("of another machine's files")
-    await until(lambda: any("not the configuration" in problem for problem in health(sync)["problems"]))
+    await until(lambda: any("gateways run on of another" in problem for problem in health(sync)["problems"]))
 
 
 async def test_a_reload_counts_as_applied_only_with_the_tenants_it_brought(sync: Sync) -> None:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import click
 import uvloop
 
+from bundles.configurations import Configurations
 from bundles.custom import CustomPolicy, read_custom
 from bundles.service import Settings, SyncService
 from bundles.signing import ensure_key
 from gateway import logs
-from gateway.cli.common import installation_options, told_to_stop
-from gateway.config import Config, load
+from gateway.audit import event
+from gateway.cli.common import installation_options, operator, told_to_stop
 from gateway.config.values import host_port
 from gateway.config.watch import on_hangup
 from gateway.errors import ConfigError, EngineMissing, Mistake
@@ -27,7 +28,10 @@ from gateway.state import StateDir
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bundles.bundle import Content
     from bundles.signing import SigningKey
+    from gateway.config import Config
+    from gateway.model import AuditEvent
 
 LOG = logging.getLogger("portcullis.sync")
 DEFAULT_LISTEN = "127.0.0.1:8180"
@@ -43,26 +47,41 @@ SWITCH_SECONDS = 0.0005
 def sync(config_path: Path, state_dir: Path | None, listen: str | None, with_parent: bool) -> None:
     """Make signed bundles of configuration and ledger, for OPA. It gets them by long polling."""
     parent = os.getppid() if with_parent else None
-    loaded = load(config_path)
-    logs.configure(loaded.config.logging)
-    settings = _settings(config_path, loaded.config, StateDir.open(state_dir), listen)
+    state = StateDir.open(state_dir)
+    configurations = Configurations(config_path, state.configuration)
+    logs.configure(configurations.known.config.logging)
+    if configurations.mistakes:
+        LOG.error("the configuration is refused: sync goes by the copy of what was in force last")
+    settings = _settings(configurations, state, listen)
     sys.setswitchinterval(SWITCH_SECONDS)
     uvloop.run(_until_told(settings, parent))
 
 
-def _settings(path: Path, config: Config, state: StateDir, listen: str | None) -> Settings:
+def _settings(configurations: Configurations, state: StateDir, listen: str | None) -> Settings:
+    config = configurations.known.config
+
     def load_key() -> SigningKey:
         return ensure_key(config, state)
 
     load_key()
     return Settings(
-        config=path,
+        configurations=configurations,
         ledger_url=config.storage.url or state.ledger_url,
         control_token=state.secret(config.sync.token_file or state.control_token),
         load_key=load_key,
         load_custom=_load_custom,
         listener=_listener(listen or config.sync.listen or DEFAULT_LISTEN),
+        event=_published,
     )
+
+
+def _published(bundle: str, content: Content) -> AuditEvent | None:
+    """Return the event of a policy that is published anew; what the tenants' bundle says has events of its own."""
+    if bundle == "tenants":
+        return None
+    packages = sorted(content.metadata.get("packages", ()))
+    target = {"bundle": bundle, "digest": content.digest(), "packages": packages}
+    return event("PolicyPublished", "success", actor=operator() | {"kind": "sync"}, target=target)
 
 
 def _listener(listen: str) -> socket.socket:
@@ -102,10 +121,12 @@ async def _until_told(settings: Settings, parent: int | None) -> None:
 
 
 async def _announce(service: SyncService) -> None:
-    """Log one line when all four bundles are served."""
+    """Log one line when every bundle is served that can be."""
     await service.publisher.served()
     host, port = service.address
-    LOG.info("sync is ready at %s:%d, r%d", host, port, service.publisher.revision)
+    withheld = ", ".join(sorted(service.publisher.withheld))
+    rest = f"; not served: {withheld}" if withheld else ""
+    LOG.info("sync is ready at %s:%d, r%d%s", host, port, service.publisher.revision, rest)
 
 
 async def _outlived(parent: int, told: asyncio.Event) -> None:

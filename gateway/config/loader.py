@@ -15,7 +15,7 @@ from gateway.config.warnings import warnings
 from gateway.errors import ConfigError, Mistake
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from gateway.config.schema import Config
@@ -52,11 +52,13 @@ class Loaded:
         return replace(self, config=config, warnings=tuple(warnings(config)), overrides=overrides)
 
 
-def load(path: Path, environ: Mapping[str, str] | None = None) -> Loaded:
-    """Read config.yaml; raises ConfigError with every mistake in it."""
-    context = Context(path.absolute().parent, os.environ if environ is None else environ)
-    raw = _read(path)
-    context.files[path.absolute()] = raw
+def load(
+    path: Path, environ: Mapping[str, str] | None = None, documents: Callable[[Path, int], bytes] = read
+) -> Loaded:
+    """Read config.yaml, by `documents` from elsewhere than the disk; raises ConfigError with every mistake in it."""
+    environ = os.environ if environ is None else environ
+    context = Context(path.absolute().parent, environ, documents=documents)
+    raw = _read(path, context)
     document = yaml_document.parse(raw, str(path))
     mistakes = list(document.mistakes)
     config = None
@@ -72,12 +74,14 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Loaded:
     return Loaded(config, meaning_hash(config), path, tuple(warnings(config)), files, digest(context.files))
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, context: Context) -> bytes:
     try:
-        return read(path, yaml_document.MAX_BYTES)
+        raw = context.documents(path.absolute(), yaml_document.MAX_BYTES)
     except OSError as error:
         absent = "; write one, or name another with --config" if isinstance(error, FileNotFoundError) else ""
         raise ConfigError((Mistake(str(path), "", None, f"cannot be read: {error.strerror}{absent}"),)) from error
+    context.files[path.absolute()] = raw
+    return raw
 
 
 def meaning_hash(config: Config) -> str:

@@ -11,26 +11,30 @@ from typing import TYPE_CHECKING
 from gateway.config.values import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 MAX_SECRET_BYTES = 65536
 _REFERENCE = re.compile(r"\$\{([^}]*)\}")
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What references are resolved against: the folder of the file, the environment; `files` collects what was read."""
-
-    folder: Path
-    environ: Mapping[str, str]
-    files: dict[Path, bytes] = field(default_factory=dict)
-
-
 def read(path: Path, limit: int) -> bytes:
     """Return a file's content, at most one byte more than `limit`; raises OSError."""
     with path.open("rb") as stream:
         return stream.read(limit + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What references are resolved against: the folder of the file, the environment; `files` collects what was read.
+
+    `documents` reads the configuration's own files as `read` does, which is all that is ever taken from elsewhere.
+    """
+
+    folder: Path
+    environ: Mapping[str, str]
+    files: dict[Path, bytes] = field(default_factory=dict)
+    documents: Callable[[Path, int], bytes] = read
 
 
 def digest(files: Mapping[Path, bytes]) -> str:

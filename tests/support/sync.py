@@ -17,18 +17,21 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 import aiohttp
 
+from bundles.configurations import Configurations
 from bundles.custom import CustomPolicy
 from bundles.service import Settings, SyncService
 from bundles.signing import SigningKey
 from gateway.ledger.connect import open_ledger
 from gateway.model import AuditEvent, Replica, ServerInventory, ToolRef, Withdrawal
 from gateway.pdp.opa_config import OpaSettings, opa_config
+from tests.support.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
     from types import TracebackType
 
+    from bundles.bundle import Content
     from gateway.config import Config
     from gateway.ledger import Ledger
 
@@ -62,6 +65,10 @@ def inventory(server: str, *tools: str, digest: str = "d1") -> ServerInventory:
 async def no_custom_policy(_: Config) -> CustomPolicy:
     """Return that there is none."""
     return CustomPolicy()
+
+
+def no_event(_bundle: str, _content: Content) -> None:
+    """Record no event of a policy."""
 
 
 class Polled(NamedTuple):
@@ -153,17 +160,23 @@ class Sync:
 
     async def start(self, *, ready: bool = True) -> None:
         """Start the service."""
+        configurations = Configurations(self.config, self.folder / "configuration.json")
         listener = socket.create_server(("127.0.0.1", self._port))
         self._port = listener.getsockname()[1]
         self._running = await SyncService(
             Settings(
-                self.config, self.ledger_url, self.control, lambda: self.key, self.load_custom, listener,
+                configurations, self.ledger_url, self.control, lambda: self.key, self.load_custom, listener, no_event,
                 self._heartbeat, self._now, self._monotonic,
             )
         ).__aenter__()  # fmt: skip
         if ready:
             async with asyncio.timeout(10):
                 await self.service.publisher.served()
+            await until(self._caught_up)
+
+    async def _caught_up(self) -> bool:
+        """Whether the revisions are published with which it recorded its own bundles."""
+        return self.service.publisher.revision == (await self.ledger.meta()).revision
 
     async def stop(self) -> None:
         """End the service."""
