@@ -14,7 +14,8 @@ from bundles.catalog import Catalog
 from bundles.overlay import config_withdrawals
 from bundles.signing import ensure_key, verification_keys
 from gateway import background
-from gateway.audit import AuditFile, AuditTrail, now_ms, prune_hourly
+from gateway.audit import AuditTrail, now_ms, prune_hourly
+from gateway.audit_file import AuditFile
 from gateway.authn import CredentialIndex
 from gateway.authn.failures import FailureTally
 from gateway.config import Live

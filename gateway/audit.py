@@ -10,23 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
-import os
 import random
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
-
-import orjson
 
 from gateway.errors import Unavailable
 from gateway.model import AuditEvent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
-    from pathlib import Path
 
+    from gateway.audit_file import AuditFile
     from gateway.model import Principal, RequestInfo, Verdict
 
 LOG = logging.getLogger("portcullis.audit")
@@ -34,6 +29,8 @@ CAPACITY = 20_000
 GROUP_SECONDS = 0.02
 RETRY_SECONDS = 0.5
 MAX_TEXT_CHARACTERS = 512
+# As many as policy is told.
+MAX_GROUPS = 100
 DAY_MS = 86_400_000
 
 
@@ -53,13 +50,21 @@ def now_ms() -> int:
 
 
 def actor_of(principal: Principal) -> dict[str, Any]:
-    """Return who acted, as an event names it; no secret is in it."""
-    return {
+    """Return who acted, as an event names it and as the question can be asked again; no secret is in it."""
+    credential = principal.credential
+    actor: dict[str, Any] = {
         "principal": principal.subject,
         "kind": principal.kind.value,
         "issuer": principal.issuer,
-        "credential_id": principal.credential.id if principal.credential else None,
+        "credential_id": credential.id if credential else None,
     }
+    rights = {
+        "groups": principal.groups[:MAX_GROUPS],
+        "scopes": principal.scopes,
+        "role": credential.role if credential else None,
+        "scope": credential.scope if credential else None,
+    }
+    return actor | {name: value for name, value in rights.items() if value}
 
 
 def source_of(request: RequestInfo) -> dict[str, Any]:
@@ -118,30 +123,6 @@ def event(
         latency_ms=latency_ms,
         count=count,
     )
-
-
-class AuditFile:
-    """A file of JSON lines that may be rotated by renaming: it is opened anew for each group."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def write(self, events: Sequence[AuditEvent]) -> None:
-        """Append one line an event; raises OSError."""
-        lines = b"".join(map(_line, events))
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o600)
-        with os.fdopen(descriptor, "ab") as file:
-            file.write(lines)
-
-
-def _line(one: AuditEvent) -> bytes:
-    # In ASCII, because strangers' text may hold characters that end lines or turn text for some readers (A62).
-    # The slow way also takes integers above 64 bits, in arguments or in what a custom policy says of them.
-    with contextlib.suppress(TypeError):
-        line = orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE)
-        if line.isascii():
-            return line
-    return json.dumps(asdict(one)).encode() + b"\n"
 
 
 class AuditTrail:

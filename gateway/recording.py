@@ -45,7 +45,8 @@ class Recording:
         self._decision_seconds: float | None = None
         self._elsewhere = False
         self.tenant = caller.principal.tenant
-        self.target: dict[str, Any] = {"action": action, **target}
+        view = {"view": caller.view.value, "at": caller.server} if caller.view is View.SERVER else {}
+        self.target: dict[str, Any] = {"action": action, **view, **target}
 
     async def decided(self, question: Awaitable[AnyVerdict]) -> AnyVerdict:
         """Await a decision and note it and how long it took."""

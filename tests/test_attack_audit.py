@@ -10,7 +10,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from gateway import audit
-from gateway.audit import AuditFile, AuditTrail
+from gateway.audit import AuditTrail
+from gateway.audit_file import AuditFile
 from gateway.authn.failures import FailureTally
 from gateway.config import Config
 from gateway.endpoints.gate import INFO, Door, Gate

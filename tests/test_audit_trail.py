@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from gateway.audit import AuditFile, AuditTrail, event
+from gateway.audit import AuditTrail, event
+from gateway.audit_file import AuditFile
 from gateway.errors import Unavailable
 from tests.support.wait import until
 

@@ -71,7 +71,8 @@ def test_every_mistake_of_the_files_is_told_apart_with_status_1(words: tuple[str
     if words == ("opa", "install"):
         return  # It reads no configuration.
     path = written(tmp_path, "auth: {enabeld: true}\nservre: {}\n")
-    where = ["--config", str(path), "--json", *required(SPEAKING[words])]
+    more = ["--draft-config", str(path)] if words == ("policy", "replay") else []
+    where = ["--config", str(path), "--json", *more, *required(SPEAKING[words])]
     status, said = run(*words, *where, PORTCULLIS_STATE_DIR=str(tmp_path / "state"))
     mistakes = said["error"]["mistakes"] if "error" in said else said.get("found", said.get("findings"))
     assert status == 1

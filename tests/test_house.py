@@ -21,10 +21,10 @@ ROOT = Path(__file__).parent.parent
 FLOORS = (
     "model",
     "errors keys single_flight background in_flight leash",
-    "addresses globs child http1",
+    "addresses audit_file globs child http1",
     "net dial state config mcp",
     "authn pdp inventory quotas upstream ledger audit metrics replication logs",
-    "follow recording registration",
+    "follow recording registration recalled",
     "pep",
     "lifecycle",
     "targets",

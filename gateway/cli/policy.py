@@ -12,6 +12,7 @@ import click
 import policies
 from bundles.custom import read_custom
 from gateway.cli.common import plain
+from gateway.cli.replay import replay
 from gateway.errors import ConfigError
 from gateway.pdp.opa_binary import find
 
@@ -107,3 +108,6 @@ def _end(text: str, *, failed: bool) -> None:
     if failed:
         raise click.exceptions.Exit(1)
     click.echo(text)
+
+
+policy.add_command(replay)
