@@ -64,16 +64,7 @@ def parse_call(answer: bytes) -> CallDecision:
     ref = None if result.id is None else _ref(result.id)
     if (result.visible and ref is None) or (result.allow and not result.visible):
         raise DecisionUnavailable("malformed decision: it admits a tool that it does not name or show")
-    return CallDecision(
-        allow=result.allow,
-        epoch=result.epoch,
-        revision=result.revision,
-        stale=result.stale,
-        reasons=_reasons(result.reasons),
-        obligations=_obligations(result.obligations),
-        visible=result.visible,
-        ref=ref,
-    )
+    return CallDecision(*_said(result), result.visible, ref)
 
 
 def parse_list(answer: bytes) -> ListDecision:
@@ -83,29 +74,19 @@ def parse_list(answer: bytes) -> ListDecision:
         raise DecisionUnavailable("malformed decision: it lists tools and does not allow the list")
     for id_ in result.ids:
         _ref(id_)
-    return ListDecision(
-        allow=result.allow,
-        epoch=result.epoch,
-        revision=result.revision,
-        stale=result.stale,
-        reasons=_reasons(result.reasons),
-        obligations=_obligations(result.obligations),
-        ids=tuple(sorted(set(result.ids))),
-    )
+    return ListDecision(*_said(result), tuple(sorted(set(result.ids))))
 
 
 def parse_admin(answer: bytes) -> AdminDecision:
     """Read the answer to an admin action; raises DecisionUnavailable for anything but a well-formed decision."""
     result = _decode(answer, _AdminAnswer).result
-    return AdminDecision(
-        allow=result.allow,
-        epoch=result.epoch,
-        revision=result.revision,
-        stale=result.stale,
-        reasons=_reasons(result.reasons),
-        obligations=_obligations(result.obligations),
-        roles=tuple(result.roles),
-    )
+    return AdminDecision(*_said(result), tuple(result.roles))
+
+
+def _said(result: _Call | _List | _Admin) -> tuple[bool, str, int, bool, tuple[Reason, ...], Mapping[str, Any]]:
+    """Return what every verdict says, in the order of `Verdict`: a tuple, because this is part of every request."""
+    reasons, obligations = _reasons(result.reasons), _obligations(result.obligations)
+    return result.allow, result.epoch, result.revision, result.stale, reasons, obligations
 
 
 def parse_explanation(answer: bytes) -> dict[str, Any]:
