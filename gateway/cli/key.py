@@ -10,27 +10,18 @@ import click
 
 from gateway import keys
 from gateway.audit import DAY_MS, event, now_ms
-from gateway.cli.common import (
-    installation_options,
-    json_option,
-    ledger_of,
-    moment,
-    operator,
-    print_json,
-    print_table,
-    run,
-    unheard,
-    warn,
-)
+from gateway.cli.common import moment, operator
+from gateway.cli.desk import Desk, at_the_desk, caution
 from gateway.config import known_tenants
 from gateway.config.values import PRINCIPAL, ROLES
 from gateway.errors import NotFound
 from gateway.model import TENANT_ID, Credential
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from gateway.config import Loaded
+    from gateway.ledger import Ledger
 
 
 @click.group()
@@ -51,23 +42,13 @@ def _tenant(_context: click.Context, _parameter: click.Parameter, value: str | N
 
 
 @key.command()
-@installation_options
+@at_the_desk
 @click.option("--principal", required=True, callback=_principal, help="Whom the key speaks for: user:… or service:….")
 @click.option("--role", type=click.Choice(ROLES), help="A role of the key's own, at its tenant or else everywhere.")
 @click.option("--tenant", callback=_tenant, help="The tenant that the key belongs to; without it, none.")
 @click.option("--name", default="", help="What the key is for.")
 @click.option("--expires-in-days", type=click.IntRange(1, 3650), default=90, show_default=True)
-@json_option
-def create(
-    config_path: Path,
-    state_dir: Path | None,
-    principal: str,
-    role: str | None,
-    tenant: str | None,
-    name: str,
-    expires_in_days: int,
-    as_json: bool,
-) -> None:
+def create(desk: Desk, principal: str, role: str | None, tenant: str | None, name: str, expires_in_days: int) -> None:
     """Make a key and print it, once; only its SHA-256 is kept.
 
     A running gateway honours it within a second.
@@ -85,33 +66,27 @@ def create(
         created_by=operator()["principal"],
         expires_at=now + expires_in_days * DAY_MS,
     )
-    run(_store(config_path, state_dir, credential))
-    if as_json:
-        print_json({"key": secret, **public(credential)})
-    else:
-        click.echo(secret)
+    desk.work(lambda ledger, loaded: _store(ledger, loaded, credential))
+    desk.say(secret, {"key": secret, **public(credential)})
+    if not desk.as_json:
         _explain(credential)
 
 
-async def _store(config_path: Path, state_dir: Path | None, credential: Credential) -> None:
-    async with ledger_of(config_path, state_dir) as (ledger, loaded):
-        if loaded:
-            _caution(loaded, credential)
-        for text in await unheard(ledger):
-            warn(text)
-        target = {"kind": "key", "id": credential.id, "principal": credential.principal, "role": credential.role}
-        made = event("KeyCreated", "success", tenant=credential.tenant, actor=operator(), target=target)
-        await ledger.add_credential(credential, made)
+async def _store(ledger: Ledger, loaded: Loaded | None, credential: Credential) -> None:
+    await caution(ledger, *(_cautions(loaded, credential) if loaded else ()))
+    target = {"kind": "key", "id": credential.id, "principal": credential.principal, "role": credential.role}
+    made = event("KeyCreated", "success", tenant=credential.tenant, actor=operator(), target=target)
+    await ledger.add_credential(credential, made)
 
 
-def _caution(loaded: Loaded, credential: Credential) -> None:
+def _cautions(loaded: Loaded, credential: Credential) -> Iterator[str]:
     auth = loaded.config.auth
     if not auth.enabled:
-        warn("auth.enabled is false: keys are ignored until it is true")
+        yield "auth.enabled is false: keys are ignored until it is true"
     elif not auth.api_key.enabled:
-        warn("auth.api_key.enabled is false: keys are refused until it is true")
+        yield "auth.api_key.enabled is false: keys are refused until it is true"
     if credential.tenant and credential.tenant not in known_tenants(loaded.config):
-        warn(f"no member entry knows the tenant {credential.tenant}, so it is shown nothing")
+        yield f"no member entry knows the tenant {credential.tenant}, so it is shown nothing"
 
 
 def _explain(credential: Credential) -> None:
@@ -122,42 +97,29 @@ def _explain(credential: Credential) -> None:
 
 
 @key.command("list")
-@installation_options
-@json_option
-def list_(config_path: Path, state_dir: Path | None, as_json: bool) -> None:
+@at_the_desk
+def list_(desk: Desk) -> None:
     """List keys, revoked and expired ones included; never a secret."""
-    found = run(_credentials(config_path, state_dir))
-    if as_json:
-        print_json([public(one) for one in found])
-        return
+    found = desk.look(lambda ledger: ledger.credentials())
     columns = ("id", "key", "principal", "role", "tenant", "name", "created", "expires", "state")
-    print_table(columns, [_row(one) for one in found], empty="no keys; make one with portcullis key create")
-
-
-async def _credentials(config_path: Path, state_dir: Path | None) -> tuple[Credential, ...]:
-    async with ledger_of(config_path, state_dir) as (ledger, _):
-        return await ledger.credentials()
+    desk.show(columns, map(_row, found), map(public, found), empty="no keys; make one with portcullis key create")
 
 
 @key.command()
-@installation_options
-@json_option
+@at_the_desk
 @click.argument("credential_id", metavar="ID")
-def revoke(config_path: Path, state_dir: Path | None, as_json: bool, credential_id: str) -> None:
+def revoke(desk: Desk, credential_id: str) -> None:
     """Revoke a key by its id. A running gateway refuses it within a second."""
-    revision = run(_revoke(config_path, state_dir, credential_id))
-    if as_json:
-        print_json({"revoked": True, "id": credential_id, "revision": revision})
-    else:
-        click.echo(f"revoked {credential_id} (r{revision})")
+    revision = desk.look(lambda ledger: _revoke(ledger, credential_id))
+    document = {"revoked": True, "id": credential_id, "revision": revision}
+    desk.say(f"revoked {credential_id} (r{revision})", document)
 
 
-async def _revoke(config_path: Path, state_dir: Path | None, credential_id: str) -> int:
-    async with ledger_of(config_path, state_dir) as (ledger, _):
-        actor = operator()
-        target = {"kind": "key", "id": credential_id}
-        done = event("KeyRevoked", "success", actor=actor, target=target)
-        revision = await ledger.revoke_credential(credential_id, actor["principal"], now_ms(), done)
+async def _revoke(ledger: Ledger, credential_id: str) -> int:
+    actor = operator()
+    target = {"kind": "key", "id": credential_id}
+    done = event("KeyRevoked", "success", actor=actor, target=target)
+    revision = await ledger.revoke_credential(credential_id, actor["principal"], now_ms(), done)
     if revision is None:
         raise NotFound(f"there is no live key {credential_id}; see portcullis key list")
     return revision

@@ -6,23 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.common import (
-    installation_options,
-    json_option,
-    ledger_of,
-    moment,
-    print_json,
-    print_table,
-    run,
-)
+from gateway.cli.common import moment
+from gateway.cli.desk import Desk, at_the_desk
 from gateway.cli.local import ask_sync
 from gateway.errors import GatewayError, NotFound, Unavailable
 from gateway.state import StateDir
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from gateway.config import Config
+    from gateway.config import Config, Loaded
+    from gateway.ledger import Ledger
     from gateway.model import Replica
 
 # OPA asks again at once after an answer, and within two seconds after an error.
@@ -39,44 +31,32 @@ def replica() -> None:
 
 
 @replica.command("list")
-@installation_options
-@json_option
-def list_(config_path: Path, state_dir: Path | None, as_json: bool) -> None:
+@at_the_desk
+def list_(desk: Desk) -> None:
     """List the counted replicas."""
-    found = run(_replicas(config_path, state_dir))
-    if as_json:
-        print_json([{"name": one.name, "registered_at": one.registered_at} for one in found])
-        return
-    print_table(("name", "registered"), [(one.name, moment(one.registered_at)) for one in found], empty="no replicas")
+    found = desk.look(lambda ledger: ledger.replicas())
+    documents = ({"name": one.name, "registered_at": one.registered_at} for one in found)
+    rows = ((one.name, moment(one.registered_at)) for one in found)
+    desk.show(("name", "registered"), rows, documents, empty="no replicas")
 
 
 @replica.command()
-@installation_options
+@at_the_desk
 @click.option("--force", is_flag=True, help="Forget it although it is alive, or nobody knows whether it is.")
-@json_option
 @click.argument("name")
-def forget(config_path: Path, state_dir: Path | None, force: bool, as_json: bool, name: str) -> None:
+def forget(desk: Desk, force: bool, name: str) -> None:
     """Take a replica that is gone for good out of the count. One that runs counts itself again within a second."""
-    revision = run(_forget(config_path, state_dir, name, force=force))
-    if as_json:
-        print_json({"forgotten": True, "name": name, "revision": revision})
-    else:
-        click.echo(f"forgot {name} (r{revision})")
 
-
-async def _replicas(config_path: Path, state_dir: Path | None) -> tuple[Replica, ...]:
-    async with ledger_of(config_path, state_dir) as (ledger, _):
-        return await ledger.replicas()
-
-
-async def _forget(config_path: Path, state_dir: Path | None, name: str, *, force: bool) -> int:
-    async with ledger_of(config_path, state_dir) as (ledger, loaded):
+    async def forgotten(ledger: Ledger, loaded: Loaded | None) -> int:
         found = next((one for one in await ledger.replicas() if one.name == name), None)
         if found is None:
             raise NotFound(f"there is no replica {name}; see portcullis replica list")
         if not force:
-            await _require_silent(found, loaded.config if loaded else None, StateDir.open(state_dir))
+            await _require_silent(found, loaded.config if loaded else None, StateDir.open(desk.state_dir))
         return await ledger.forget_replica(name) or (await ledger.meta()).revision
+
+    revision = desk.work(forgotten)
+    desk.say(f"forgot {name} (r{revision})", {"forgotten": True, "name": name, "revision": revision})
 
 
 async def _require_silent(one: Replica, config: Config | None, state: StateDir) -> None:

@@ -9,28 +9,17 @@ import click
 from bundles.catalog import Catalog
 from bundles.overlay import config_withdrawals
 from gateway.audit import event, now_ms
-from gateway.cli.common import (
-    installation_options,
-    json_option,
-    ledger_of,
-    moment,
-    operator,
-    print_json,
-    print_table,
-    run,
-    together,
-    unheard,
-    warn,
-)
+from gateway.cli.common import moment, operator, together
+from gateway.cli.desk import Desk, at_the_desk, caution
 from gateway.config import known_tenants
 from gateway.errors import NotFound
 from gateway.model import TOOL_NAME, ToolRef, Withdrawal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from gateway.config import Loaded
+    from gateway.ledger import Ledger
     from gateway.model import AuditEvent, ServerInventory
 
 
@@ -42,69 +31,53 @@ def tool() -> None:
 target_options = together(
     click.argument("server"),
     click.argument("name", metavar="TOOL"),
-    installation_options,
+    at_the_desk,
     click.option("--tenant", help="One tenant; without it, everybody."),
-    json_option,
 )
 
 
 @tool.command()
 @target_options
-def withdraw(
-    server: str, name: str, config_path: Path, state_dir: Path | None, tenant: str | None, as_json: bool
-) -> None:
+def withdraw(desk: Desk, server: str, name: str, tenant: str | None) -> None:
     """Withdraw a tool. A running gateway enforces it within a tenth of a second."""
-    revision, cautions = run(_withdraw(ToolRef(server, name), tenant, config_path, state_dir))
-    _say("withdrawn", ToolRef(server, name), tenant, revision, as_json=as_json)
-    for caution in cautions:
-        warn(caution)
+    ref = ToolRef(server, name)
+    _say(desk, "withdrawn", ref, tenant, desk.work(lambda ledger, loaded: _withdraw(ledger, loaded, ref, tenant)))
 
 
 @tool.command()
 @target_options
-def restore(
-    server: str, name: str, config_path: Path, state_dir: Path | None, tenant: str | None, as_json: bool
-) -> None:
+def restore(desk: Desk, server: str, name: str, tenant: str | None) -> None:
     """Lift a withdrawal made at runtime. Without --tenant, every one of the tool; what config withdraws stays so."""
-    revision, cautions = run(_restore(ToolRef(server, name), tenant, config_path, state_dir))
-    _say("restored", ToolRef(server, name), tenant, revision, as_json=as_json)
-    for caution in cautions:
-        warn(caution)
+    ref = ToolRef(server, name)
+    _say(desk, "restored", ref, tenant, desk.work(lambda ledger, loaded: _restore(ledger, loaded, ref, tenant)))
 
 
 @tool.command("list")
-@installation_options
-@json_option
-def list_(config_path: Path, state_dir: Path | None, as_json: bool) -> None:
+@at_the_desk
+def list_(desk: Desk) -> None:
     """List what is withdrawn at runtime."""
-    found = run(_withdrawals(config_path, state_dir))
-    if as_json:
-        print_json([_named(one.ref, one.tenant) | {"by": one.by, "at": one.at} for one in found])
-        return
-    rows = [(str(one.ref), one.tenant or "everybody", one.by, moment(one.at)) for one in found]
-    print_table(("tool", "withdrawn from", "by", "at"), rows, empty="nothing is withdrawn at runtime")
+    found = desk.look(lambda ledger: ledger.withdrawals())
+    documents = (_named(one.ref, one.tenant) | {"by": one.by, "at": one.at} for one in found)
+    rows = ((str(one.ref), one.tenant or "everybody", one.by, moment(one.at)) for one in found)
+    desk.show(("tool", "withdrawn from", "by", "at"), rows, documents, empty="nothing is withdrawn at runtime")
 
 
-async def _withdraw(
-    ref: ToolRef, tenant: str | None, config_path: Path, state_dir: Path | None
-) -> tuple[int, tuple[str, ...]]:
-    async with ledger_of(config_path, state_dir) as (ledger, loaded):
-        _require_known(loaded, ref, tenant)
-        withdrawal = Withdrawal(ref, tenant, operator()["principal"], now_ms())
-        revision = await ledger.withdraw(withdrawal, _event("ToolWithdrawn", ref, tenant))
-        return revision, (*_unmatched(ref, await ledger.inventory()), *await unheard(ledger))
+async def _withdraw(ledger: Ledger, loaded: Loaded | None, ref: ToolRef, tenant: str | None) -> int:
+    _require_known(loaded, ref, tenant)
+    withdrawal = Withdrawal(ref, tenant, operator()["principal"], now_ms())
+    revision = await ledger.withdraw(withdrawal, _event("ToolWithdrawn", ref, tenant))
+    await caution(ledger, *_unmatched(ref, await ledger.inventory()))
+    return revision
 
 
-async def _restore(
-    ref: ToolRef, tenant: str | None, config_path: Path, state_dir: Path | None
-) -> tuple[int, tuple[str, ...]]:
-    async with ledger_of(config_path, state_dir) as (ledger, loaded):
-        _require_known(loaded, ref, tenant)
-        revision, _ = await ledger.restore(ref, tenant, _event("ToolRestored", ref, tenant))
-        left = [one for one in await ledger.withdrawals() if one.ref == ref and one.tenant is None]
-        by_config = _by_config(loaded, ref, tenant, await ledger.inventory())
-        runtime = ["it is still withdrawn from everybody at runtime; restore it without --tenant"] if left else []
-        return revision, (*by_config, *runtime, *await unheard(ledger))
+async def _restore(ledger: Ledger, loaded: Loaded | None, ref: ToolRef, tenant: str | None) -> int:
+    _require_known(loaded, ref, tenant)
+    revision, _ = await ledger.restore(ref, tenant, _event("ToolRestored", ref, tenant))
+    left = [one for one in await ledger.withdrawals() if one.ref == ref and one.tenant is None]
+    by_config = _by_config(loaded, ref, tenant, await ledger.inventory())
+    runtime = ["it is still withdrawn from everybody at runtime; restore it without --tenant"] if left else []
+    await caution(ledger, *by_config, *runtime)
+    return revision
 
 
 def _unmatched(ref: ToolRef, inventory: Sequence[ServerInventory]) -> Iterator[str]:
@@ -130,11 +103,6 @@ def _by_config(
         yield f"{loaded.path} withdraws it from {who} all the same; see tool_projection there"
 
 
-async def _withdrawals(config_path: Path, state_dir: Path | None) -> tuple[Withdrawal, ...]:
-    async with ledger_of(config_path, state_dir) as (ledger, _):
-        return await ledger.withdrawals()
-
-
 def _require_known(loaded: Loaded | None, ref: ToolRef, tenant: str | None) -> None:
     """Raise NotFound for what the configuration does not have: a withdrawal with a typing error protects nobody."""
     if not TOOL_NAME.fullmatch(ref.tool):
@@ -157,8 +125,6 @@ def _named(ref: ToolRef, tenant: str | None) -> dict[str, Any]:
     return {"mcp_server": ref.server, "tool": ref.tool, "tenant_id": tenant}
 
 
-def _say(word: str, ref: ToolRef, tenant: str | None, revision: int, *, as_json: bool) -> None:
-    if as_json:
-        print_json({word: True} | _named(ref, tenant) | {"revision": f"r{revision}"})
-    else:
-        click.echo(f"{ref} is {word} for {tenant or 'everybody'} as r{revision}")
+def _say(desk: Desk, word: str, ref: ToolRef, tenant: str | None, revision: int) -> None:
+    document = {word: True} | _named(ref, tenant) | {"revision": f"r{revision}"}
+    desk.say(f"{ref} is {word} for {tenant or 'everybody'} as r{revision}", document)
