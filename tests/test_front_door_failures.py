@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -220,6 +221,9 @@ async def test_a_rolled_back_live_bundle_is_refused_by_the_high_water_mark(
         reply = await gateway.admin("payments/refund/withdraw", None, key=key)
         assert reply.status == 200
         assert await gateway.tools(token) == ["charge"]
+        # Raised at once and written behind: a crash within that moment would lose the raise.
+        decided = int(reply.headers["Portcullis-Revision"].removeprefix("r"))
+        await until(lambda: marked(gateway) >= decided)
         await gateway.kill()
         live.write_bytes(old)
         gateway.write_config({**config, "sync": {"url": "http://127.0.0.1:9"}})
@@ -237,6 +241,10 @@ async def test_a_rolled_back_live_bundle_is_refused_by_the_high_water_mark(
         await until(listening, 15)
         await until(lambda: older_is_refused(gateway), 15)
         assert (await gateway.rpc("tools/list", token=token)).status == 503
+
+
+def marked(gateway: Portcullis) -> int:
+    return int(json.loads((gateway.state / "high-water.json").read_text())["revision"])
 
 
 async def older_is_refused(gateway: Portcullis) -> bool:
