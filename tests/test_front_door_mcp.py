@@ -181,7 +181,7 @@ CLOSED = [
 @pytest.mark.parametrize("version", EVERY_VERSION)
 @pytest.mark.parametrize("method", CLOSED)
 async def test_a09_a_method_that_is_in_no_table_is_closed(world: World, version: str, method: str) -> None:
-    before = len(world.backend.received)
+    before = len(world.backend.passed_on)
     params = {"uri": "x://y", "name": "charge", "taskId": "1"}
     lines = {"Mcp_Name": {"resources/read": "x://y", "prompts/get": "charge"}.get(method, "")}
     reply = await ask(
@@ -191,7 +191,7 @@ async def test_a09_a_method_that_is_in_no_table_is_closed(world: World, version:
         assert code(reply) == -32020  # an empty header line is as good as none
     else:
         assert (reply.status, code(reply)) == (404 if version == MODERN else 200, -32601)
-    assert len(world.backend.received) == before
+    assert len(world.backend.passed_on) == before
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ async def test_a10_every_revision_is_denied_the_same(
 
 @pytest.mark.parametrize("version", [*EVERY_VERSION, "2024-11-05", "2099-01-01", "x", ""])
 async def test_a10_no_revision_gets_past_authentication(guarded: World, version: str) -> None:
-    before = len(guarded.backend.received)
+    before = len(guarded.backend.passed_on)
     for token in (None, "x.y.z"):
         for method in (
             "initialize",
@@ -240,4 +240,4 @@ async def test_a10_no_revision_gets_past_authentication(guarded: World, version:
                 guarded.gateway, version, method, params, token=token, X_Forwarded_For="192.0.2.10",
             )  # fmt: skip
             assert reply.status == 401
-    assert len(guarded.backend.received) == before
+    assert len(guarded.backend.passed_on) == before

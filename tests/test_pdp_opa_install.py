@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
+from gateway.cli import main
 from gateway.cli.opa import opa
 from gateway.errors import EngineMissing
 from gateway.pdp.opa_binary import PINNED, cached, find, inspect
@@ -279,10 +280,13 @@ def test_a_log_is_told_once_what_takes_minutes_and_the_result_stands_alone(tmp_p
 
 def test_the_command_fails_with_every_reason(tmp_path: Path):
     unreachable = environment(tmp_path, HTTPS_PROXY="http://127.0.0.1:1")
-    answer = CliRunner().invoke(opa, ["install"], env=unreachable)
-    assert answer.exit_code == 1
+    answer = CliRunner().invoke(main, ["opa", "install"], env=unreachable)
+    assert (answer.exit_code, answer.stdout) == (1, "")
     assert "go: there is no go here. release: " in answer.stderr
     assert "Connection refused" in answer.stderr
+    answer = CliRunner().invoke(main, ["opa", "install", "--json"], env=unreachable)
+    assert (answer.exit_code, answer.stderr) == (1, "")
+    assert json.loads(answer.stdout)["error"]["code"] == "engine_missing"
 
 
 @pytest.mark.parametrize("content", [script("1.20.2"), b"", script("1.23.0")], ids=["old", "empty", "another"])

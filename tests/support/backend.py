@@ -25,6 +25,9 @@ def tool(name: str, **members: Any) -> dict[str, Any]:
     return {"name": name, "description": f"does {name}", "inputSchema": {"type": "object"}, **members}
 
 
+LISTING = frozenset({"server/discover", "initialize", "notifications/initialized", "tools/list"})
+
+
 @dataclass(frozen=True, slots=True)
 class Received:
     """One HTTP request as it came."""
@@ -70,6 +73,11 @@ class FakeBackend:
     def calls(self) -> list[Received]:
         """Every `tools/call` that arrived."""
         return self.of("tools/call")
+
+    @property
+    def passed_on(self) -> list[Received]:
+        """Every message that arrived, but for those by which a gateway itself lists the tools, each minute."""
+        return [received for received in self.received if received.method not in LISTING]
 
     def of(self, method: str) -> list[Received]:
         """Every message of one method that arrived."""
