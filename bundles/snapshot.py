@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gateway.facts import Bundle
     from gateway.ledger import Ledger
-    from gateway.model import Bundle, Credential, LedgerMeta, Replica, ServerInventory, Withdrawal
+    from gateway.model import Credential, LedgerMeta, Replica, ServerInventory, Withdrawal
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,14 @@ class View(StrEnum):
     SERVER = "server"
 
 
+class Kind(StrEnum):
+    """What a server offers, and policy speaks of."""
+
+    TOOL = "tool"
+    PROMPT = "prompt"
+    RESOURCE = "resource"
+
+
 class CredentialKind(StrEnum):
     """What proved the principal; also `input.principal.kind` in policy."""
 
@@ -205,15 +213,6 @@ class Replica:
     name: str
     token_hash: str
     registered_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Bundle:
-    """What sync last published under a bundle's name: the digest of its content, and the revision that recorded it."""
-
-    name: str
-    digest: str
-    revision: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.errors import Unavailable
+from gateway.facts import Bundle
 from gateway.ledger.connect import open_ledger
-from gateway.model import AuditEvent, Bundle, Credential, Replica, ServerInventory, ToolRef, Withdrawal
+from gateway.model import AuditEvent, Credential, Replica, ServerInventory, ToolRef, Withdrawal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

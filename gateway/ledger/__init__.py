@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gateway.facts import Bundle
     from gateway.model import (
         AuditEvent,
-        Bundle,
         Credential,
         LedgerMeta,
         Replica,

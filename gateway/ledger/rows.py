@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from gateway.model import AuditEvent, Bundle, Credential, LedgerMeta, Replica, ServerInventory, ToolRef, Withdrawal
+from gateway.facts import Bundle
+from gateway.model import AuditEvent, Credential, LedgerMeta, Replica, ServerInventory, ToolRef, Withdrawal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from gateway.facts import Bundle
     from gateway.model import (
         AuditEvent,
-        Bundle,
         Credential,
         LedgerMeta,
         Replica,
