@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.document import MAX_BYTES, MAX_DEPTH, Surprise, dotted, parse
+from gateway.config.document import CONFIG, dotted, parse
+from gateway.config.scalars import Surprise
 
 
 def refused(text: str | bytes) -> list[tuple[str, int | None, str]]:
@@ -42,8 +43,8 @@ BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n"
         ("a:\n\tb: 1\n", 2, "indent with spaces"),
         ("a: \x07\n", None, "not valid YAML"),
         (b"a: 1\nb: \xff\n", 2, "not UTF-8"),
-        (b"a: " + b"x" * MAX_BYTES, None, "larger than"),
-        ("[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1), 1, "levels deep"),
+        (b"a: " + b"x" * CONFIG.max_bytes, None, "larger than"),
+        ("[" * (CONFIG.max_depth + 1) + "]" * (CONFIG.max_depth + 1), 1, "levels deep"),
         ("a: " + "{b: " * 5000, 1, "levels deep"),
     ],
 )
@@ -59,7 +60,7 @@ def test_every_anchor_and_alias_of_a_bomb_is_named_and_none_is_expanded():
 
 
 def test_depth_up_to_the_limit_is_read():
-    assert refused("[" * MAX_DEPTH + "]" * MAX_DEPTH) == []
+    assert refused("[" * CONFIG.max_depth + "]" * CONFIG.max_depth) == []
 
 
 def test_keys_and_items_know_their_lines_and_what_is_below_them_knows_the_nearest():

@@ -1,7 +1,8 @@
 """YAML through a fence: plain data and the line of every key, or every reason why not.
 
-Refused: more than 1 MiB, more than one document, anchors, aliases, tags, merge keys, depth above 32, duplicate
-keys, keys that are not text, and numbers that YAML 1.1 reads otherwise than they look (`0123` is 83, `1:30` is 90).
+Refused: more bytes or a greater depth than a kind of file may have, more than one document, anchors, aliases, tags,
+merge keys, duplicate keys, keys that are not text, and numbers that YAML 1.1 reads otherwise than they look (`0123`
+is 83, `1:30` is 90).
 """
 
 from __future__ import annotations
@@ -12,60 +13,84 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from gateway.config.closely import Reader, TooDeep
+from gateway.config.quick import Suspicious, quick
+from gateway.config.scalars import Scalar, Scalars
 from gateway.errors import Mistake
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from gateway.config.closely import Below, Mark
 
-MAX_BYTES = 1024 * 1024
-MAX_DEPTH = 32
 Path = tuple[str | int, ...]
 
-_TAG = "tag:yaml.org,2002:"
-_DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]*)")
-_FLOAT = re.compile(r"[-+]?[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-_TRUE = frozenset(("true", "yes", "on"))
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How large and how deep a kind of file may be."""
+
+    max_bytes: int
+    max_depth: int
+
+
+MAX_DEPTH = 32
+CONFIG = Bounds(max_bytes=1024 * 1024, max_depth=MAX_DEPTH)
+
 # What the parser says of what people do most, in words that say what to do.
 _HINTS = {
     "found character that cannot start any token": "a tab, %, @ or ` begins nothing; indent with spaces, quote text",
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
-    """A scalar as it was written: `kind` is what YAML 1.1 takes it for (`str`, `int`, `bool`, `timestamp` …)."""
-
-    kind: str
-    raw: str
-
-
-@dataclass(frozen=True, slots=True)
-class Surprise:
-    """Stands where YAML 1.1 reads a number or a date that its writer hardly meant; no field takes it."""
-
-    raw: str
-
-
 @dataclass(slots=True)
 class Document:
-    """One parsed file; `lines` and `scalars` are by path, and `mistakes` are those of the YAML itself."""
+    """One parsed file; `mistakes` are those of the YAML itself.
+
+    Lines are wanted for mistakes only, so the text is read for them when the first one is asked for.
+    """
 
     file: str
     data: Any = None
-    lines: dict[Path, int] = field(default_factory=dict)
-    scalars: dict[Path, Scalar] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
+    text: str | None = field(default=None, repr=False)
+    marks: Below = field(default=None, repr=False)
 
     def line(self, path: Path) -> int | None:
         """Return the line of the key at `path`, or of the nearest key above it."""
-        while path and path not in self.lines:
-            path = path[:-1]
-        return self.lines.get(path)
+        marks = self._marks(path)
+        return marks[-1][0] if marks else None
+
+    def scalar(self, path: Path) -> Scalar | None:
+        """Return the scalar at `path` as it is written, where YAML reads anything but text."""
+        marks = self._marks(path)
+        found = marks[-1][1] if len(marks) == len(path) > 0 else None
+        return found if isinstance(found, Scalar) else None
 
     def refuse(self, path: Path, line: int | None, message: str) -> None:
         """Add a mistake of the YAML itself."""
         self.mistakes.append(Mistake(self.file, dotted(path), line, message))
+
+    def _marks(self, path: Path) -> list[Mark]:
+        """Return the marks on the way to `path`, as far as it leads."""
+        if self.text is not None:
+            _, self.marks = Reader(self.text, lambda *_: None, MAX_DEPTH).read()
+            self.text = None
+        found: list[Mark] = []
+        below: Below = self.marks
+        for step in path:
+            mark = _step(below, step)
+            if mark is None:
+                break
+            found.append(mark)
+            _, below = mark
+        return found
+
+
+def _step(below: Below, step: str | int) -> Mark | None:
+    if isinstance(below, dict) and isinstance(step, str):
+        return below.get(step)
+    if isinstance(below, list) and isinstance(step, int) and step < len(below):
+        return below[step]
+    return None
 
 
 def dotted(path: Path) -> str:
@@ -80,124 +105,40 @@ def dotted(path: Path) -> str:
     return text
 
 
-def parse(raw: bytes, file: str) -> Document:
-    """Parse the bytes of one file; the document's `mistakes` say what is wrong with it, and nothing is raised."""
+def parse(raw: bytes, file: str, bounds: Bounds = CONFIG, scalars: Scalars | None = None) -> Document:
+    """Parse the bytes of one file; the document's `mistakes` say what is wrong with it, and nothing is raised.
+
+    Many files that are parsed together may share their `scalars`.
+    """
     document = Document(file)
-    text = _text(raw, document)
+    text = _text(raw, document, bounds)
     if text is None:
         return document
     try:
-        for line, message in _fenced(text):
-            document.refuse((), line, message)
-        if not document.mistakes:
-            root = yaml.compose(text, Loader=yaml.CSafeLoader)
-            document.data = None if root is None else _build(root, (), document)
+        document.data = quick(text, bounds.max_depth, Scalars() if scalars is None else scalars)
+        document.text = text
+    except (Suspicious, yaml.YAMLError):
+        _read_closely(text, document, bounds)
+    return document
+
+
+def _read_closely(text: str, document: Document, bounds: Bounds) -> None:
+    try:
+        document.data, document.marks = Reader(text, document.refuse, bounds.max_depth).read()
+    except TooDeep as error:
+        document.refuse((), error.line, f"is nested more than {bounds.max_depth} levels deep")
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or str(error).partition("\n")[0]
         document.refuse((), mark.line + 1 if mark else None, f"is not valid YAML: {_HINTS.get(what, what)}")
-    return document
 
 
-def _text(raw: bytes, document: Document) -> str | None:
-    if len(raw) > MAX_BYTES:
-        document.refuse((), None, f"is larger than {MAX_BYTES} bytes")
+def _text(raw: bytes, document: Document, bounds: Bounds) -> str | None:
+    if len(raw) > bounds.max_bytes:
+        document.refuse((), None, f"is larger than {bounds.max_bytes} bytes")
         return None
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         document.refuse((), raw[: error.start].count(b"\n") + 1, "is not UTF-8 text")
         return None
-
-
-def _fenced(text: str) -> Iterator[tuple[int, str]]:
-    """Yield what the fence refuses, from parser events alone: nothing is built, so a bomb costs nothing."""
-    depth = documents = 0
-    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-        line = event.start_mark.line + 1 if event.start_mark else 0
-        documents += isinstance(event, yaml.DocumentStartEvent)
-        if documents > 1:
-            yield line, "holds more than one YAML document; keep the first and remove ---"
-            return
-        if isinstance(event, yaml.AliasEvent) or (isinstance(event, yaml.NodeEvent) and event.anchor):
-            yield line, f"anchors and aliases (&{event.anchor}, *{event.anchor}) are not read; write the value out"
-        elif isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag is not None:
-            yield line, f"tags ({event.tag}) are not read; write a plain value"
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            yield line, f"is nested more than {MAX_DEPTH} levels deep"
-            return
-
-
-def _build(node: yaml.Node, path: Path, document: Document) -> Any:
-    if isinstance(node, yaml.MappingNode):
-        return _mapping(node, path, document)
-    if isinstance(node, yaml.SequenceNode):
-        items = []
-        for index, item in enumerate(node.value):
-            document.lines[(*path, index)] = item.start_mark.line + 1
-            items.append(_build(item, (*path, index), document))
-        return items
-    kind = node.tag.removeprefix(_TAG)
-    document.scalars[path] = Scalar(kind, node.value)
-    if _CONTROL.search(node.value):
-        document.refuse(path, node.start_mark.line + 1, "holds a control character; remove it")
-    return _value(kind, node.value)
-
-
-def _mapping(node: yaml.MappingNode, path: Path, document: Document) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key_node, value_node in node.value:
-        line = key_node.start_mark.line + 1
-        key = _key(key_node, path, document)
-        if key is None:
-            continue
-        here = (*path, key)
-        if key in result:
-            document.refuse(here, line, f"is there twice, first on line {document.lines[here]}; keep one")
-            continue
-        document.lines[here] = line
-        result[key] = _build(value_node, here, document)
-    return result
-
-
-def _key(node: yaml.Node, path: Path, document: Document) -> str | None:
-    line = node.start_mark.line + 1
-    if not isinstance(node, yaml.ScalarNode) or _CONTROL.search(node.value):
-        document.refuse(path, line, "a key must be plain text")
-    elif node.tag == f"{_TAG}merge":
-        document.refuse(path, line, "merge keys (<<) are not read; write the keys out")
-    elif node.tag != f"{_TAG}str":
-        quoted = misread(Scalar(node.tag.removeprefix(_TAG), node.value))
-        document.refuse(path, line, f"in a key, {quoted}")
-    else:
-        return str(node.value)
-    return None
-
-
-def _value(kind: str, raw: str) -> Any:
-    if kind == "null":
-        return None
-    if kind == "bool":
-        return raw.lower() in _TRUE
-    if kind == "int" and _DECIMAL.fullmatch(raw) and len(raw) <= 20:
-        return int(raw)
-    if kind == "float" and _FLOAT.fullmatch(raw):
-        return float(raw)
-    return raw if kind == "str" else Surprise(raw)
-
-
-_NAMES = {
-    "bool": "true or false",
-    "int": "a number",
-    "float": "a number",
-    "null": "nothing",
-    "timestamp": "a date",
-    "value": "a special key",
-    "merge": "a merge key",
-}
-
-
-def misread(scalar: Scalar) -> str:
-    """Say what YAML 1.1 makes of a bare word that its writer meant as text."""
-    return f'YAML reads {scalar.raw} as {_NAMES.get(scalar.kind, scalar.kind)}; put it in quotes: "{scalar.raw}"'
