@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from bundles.catalog import Catalog, Ids, Interned
 from bundles.overlay import config_withdrawals
-from bundles.roles import ROLES
 from gateway.config import known_tenants
 from gateway.config.values import EVERY_TENANT
 from gateway.model import Mode, flat_name
@@ -83,7 +82,7 @@ class Expander:
             "everyone": everyones,
             "tenants": tenants,
             "withdrawn": config_withdrawals(config, catalogs),
-            "rbac": {"roles": _roles(), "bindings": _bindings(config)},
+            "rbac": {"roles": _roles(config), "bindings": _bindings(config)},
         }
         return Expansion(
             data=data,
@@ -185,8 +184,8 @@ def _collisions(
     return tuple(Collision(name, tuple(sorted(ids)), missed) for name, (ids, missed) in sorted(found.items()))
 
 
-def _roles() -> dict[str, Ids]:
-    return {role: dict.fromkeys(permissions, True) for role, permissions in ROLES.items()}
+def _roles(config: Config) -> dict[str, Ids]:
+    return {role: dict.fromkeys(grants, True) for role, grants in config.auth.every_role.items()}
 
 
 def _bindings(config: Config) -> dict[str, dict[str, dict[str, Any]]]:

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.config import load
-from gateway.config.mistakes import all_keys, known_keys
+from gateway.config.known import all_keys, known_keys
+from gateway.config.schema import Config
 from gateway.errors import ConfigError
 from tests.support.files import RECIPE, loaded, mistakes
 
@@ -30,7 +31,7 @@ audience: x
 mcp_servers:
   p:
     endpoint: http://user:word@x
-    mode: stdio
+    mode: local
     endpont: x
     headers: {Authorization: "Bearer abc", X-A: "${env:NOT_SET}", X-B: "${file:absent}"}
     tools: {deny_list: ["{a,b}"], allow_list: }
@@ -75,7 +76,7 @@ SERVER = "mcp_servers: {{p: {{mode: remote, endpoint: 'http://localhost/mcp', {0
         ("timeout_seconds: 3", "timeout_seconds", "it belongs in mcp_servers.<id>.timeout_seconds"),
         ("zzzz: 3", "zzzz", "known here: audit, auth, "),
         ("tool_access: {member: {}}", "tool_access.member", "belongs to a server: mcp_servers.<id>.tool_access.member"),
-        ("tenants_file: x.yaml", "tenants_file", "unknown key"),
+        ("tenant_file: x.yaml", "tenant_file", "did you mean tenants_file?"),
         ("tool_access: {mode: frontdoor}", "tool_access.mode", "'frontdoor' is not one of: 'egress' or 'front_door'"),
         ("auth: true", "auth", "must be a mapping"),
         ("auth:", "auth", "is empty; give it a mapping (key: value), or remove the key"),
@@ -101,8 +102,19 @@ SERVER = "mcp_servers: {{p: {{mode: remote, endpoint: 'http://localhost/mcp', {0
         ("auth: {oidc: {leeway_seconds: 121}}", "auth.oidc.leeway_seconds", "less than or equal to 120"),
         ("auth: {oidc: {issuer: auth.example.com}}", "auth.oidc.issuer", "must be a whole address"),
         ("auth: {oidc: {issuer: 'https://a.example.com/#x'}}", "auth.oidc.issuer", "fragment"),
-        ("auth: {oidc: {audience: '${env:AUDIENCE}'}}", "auth.oidc.audience", "only in the headers of a server"),
+        ("auth: {oidc: {audience: '${env:AUDIENCE}'}}", "auth.oidc.audience", "only in the headers"),
         ("auth: {oidc: {subject_claim: no}}", "auth.oidc.subject_claim", 'put it in quotes: "no"'),
+        ("auth: {roles: {Ops: []}}", "auth.roles.Ops", "not a role's name"),
+        ("auth: {roles: {ops: ['tools:list']}}", "auth.roles.ops[0]", "'tools:list' is not one of: *, audit:*, "),
+        ("auth: {roles: {ops: ['tool:lst']}}", "auth.roles.ops[0]", "'tool:lst' is not one of"),
+        ("auth: {max_stale_seconds: 0}", "auth.max_stale_seconds", "greater than or equal to 1"),
+        (SERVER.format("access: {prompts: {}}"), "mcp_servers.p.access.prompts", "did you mean prompt?"),
+        (SERVER.format("access: {prompt: {deny_list: [' a']}}"), "mcp_servers.p.access.prompt.deny_list[0]",
+         "not a prompt's name"),
+        (SERVER.format("access: {resource: {deny_list: ['a b']}}"), "mcp_servers.p.access.resource.deny_list[0]",
+         "not a URI or a glob"),
+        (SERVER.format("tool_access: {member: {a: {access: {tool: {}}}}}"),
+         "mcp_servers.p.tool_access.member.a.access.tool", "did you mean mcp_servers.<id>.tools"),
         ("auth: {role_assignments: [{principal: jo, role: admin, scope: global}]}",
          "auth.role_assignments[0].principal", "user:…, service:… or group:…"),
         ("auth: {role_assignments: [{principal: 'user:jo', role: admin, scope: tenant}]}",
@@ -116,7 +128,8 @@ SERVER = "mcp_servers: {{p: {{mode: remote, endpoint: 'http://localhost/mcp', {0
         ("tenants: [{id: ' tenant:a'}]", "tenants[0].id", "not a tenant id"),
         ("tenants: [{id: _x}]", "tenants[0].id", "not a tenant id"),
         ("tenants: [{id: 0123}]", "tenants[0].id", 'put it in quotes: "0123"'),
-        ("tenants: [{id: x, quotas: {}}]", "tenants[0].quotas", "unknown key"),
+        ("tenants: [{id: x, quota: {}}]", "tenants[0].quota", "did you mean quotas?"),
+        ("tenants: [{id: x, catalog: {}}]", "tenants[0].catalog", "a file of its own, named by catalog_file"),
         ("mcp_servers: {'a/b': {mode: remote, endpoint: 'http://x/'}}", "mcp_servers.a/b", "not a server id"),
         ("mcp_servers: {p: {mode: remote}}", "mcp_servers.p.endpoint", "is missing"),
         (SERVER.format("timeout_seconds: 0"), "mcp_servers.p.timeout_seconds", "greater than 0"),
@@ -126,8 +139,8 @@ SERVER = "mcp_servers: {{p: {{mode: remote, endpoint: 'http://localhost/mcp', {0
         (SERVER.format("tools: {deny_list: refund}"), "mcp_servers.p.tools.deny_list", "must be a list"),
         (SERVER.format("tools: {deny_list: [no]}"), "mcp_servers.p.tools.deny_list[0]", 'put it in quotes: "no"'),
         (SERVER.format("tool_access: {member: {'a b': {}}}"), "mcp_servers.p.tool_access.member.a b", "neither"),
-        (SERVER.format("tool_access: {member: {a: {headers: {}}}}"),
-         "mcp_servers.p.tool_access.member.a.headers", "it belongs in mcp_servers.<id>.headers"),
+        (SERVER.format("tool_access: {member: {a: {timeout_seconds: 3}}}"),
+         "mcp_servers.p.tool_access.member.a.timeout_seconds", "it belongs in mcp_servers.<id>.timeout_seconds"),
         (SERVER.format("tool_projection: {withdrawn: ['x*']}"),
          "mcp_servers.p.tool_projection.withdrawn[0]", "for a pattern use a deny_list"),
         (SERVER.format("tool_projection: {tenant_overrides: {'*': {}}}"),
@@ -137,7 +150,7 @@ SERVER = "mcp_servers: {{p: {{mode: remote, endpoint: 'http://localhost/mcp', {0
         (SERVER.format("headers: {X-A: {reference: a, _value: b}}"), "mcp_servers.p.headers.X-A", "text"),
         (SERVER.format("headers: {'X A': b}"), "mcp_servers.p.headers.X A", "not a header name"),
         (SERVER.format('headers: {X-A: "a\\nb"}'), "mcp_servers.p.headers.X-A", "line break"),
-        (SERVER.format("headers: {X-A: '${tenant}'}"), "mcp_servers.p.headers.X-A", "not a reference"),
+        (SERVER.format("headers: {X-A: '${tenants}'}"), "mcp_servers.p.headers.X-A", "not a reference"),
         (SERVER.format("headers: {X-A: '${env:A'}"), "mcp_servers.p.headers.X-A", "not closed"),
         ("logging: {level: loud}", "logging.level", "'loud' is not one of"),
         ("server: {tls: }", "server.tls", "is empty; give it a value, or remove the key"),
@@ -180,10 +193,10 @@ def test_a_rule_says_nothing_of_values_that_are_mistakes_themselves(tmp_path: Pa
 def test_no_misspelt_key_is_ever_taken_for_absent(tmp_path: Path, path: tuple[str, ...]):
     """A30: a typo that disables authentication refuses to start."""
     chance = random.Random(30)
-    for *parents, key in ((*path, key) for key in known_keys(path)):
+    for *parents, key in ((*path, key) for key in known_keys(Config, path)):
         at = chance.randrange(len(key))
         for typo in (key + key[-1], key[:at] + key[at + 1 :], key.upper(), key + " ", key.replace("_", "-")):
-            if typo not in known_keys(path) and typo:
+            if typo not in known_keys(Config, path) and typo:
                 text = "".join(f"{'  ' * depth}{step}:\n" for depth, step in enumerate(parents))
                 found = mistakes(tmp_path, text + f"{'  ' * len(parents)}'{typo}': true\n")
                 assert any("unknown key" in message for _, _, message in found), typo
@@ -200,7 +213,7 @@ def test_the_recipe_loads_as_it_stands_and_without_a_warning(tmp_path: Path):
     assert recipe.config.auth.oidc.audience == "mcp-hangar"
 
 
-PATHS = st.sampled_from(sorted(all_keys(), key=str))
+PATHS = st.sampled_from(sorted(all_keys(Config), key=str))
 SCALARS = st.one_of(
     st.none(),
     st.booleans(),

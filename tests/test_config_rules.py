@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.config import exposed, known_tenants
+from gateway.permissions import BUILT_IN, GRANTABLE, Permission
 from tests.support.files import RECIPE, loaded, mistakes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 AUTH = "auth: {enabled: true, "
+ISSUERS = "auth: {{enabled: true, oidc: {{enabled: true, resource_uri: 'https://r', issuers: [{0}]}}, {1}}}"
+TWO = "{issuer: 'https://a', tenants: [a]}, {issuer: 'https://b', tenants: [b]}"
 OIDC = "auth: {{enabled: true, oidc: {{enabled: true, issuer: '{issuer}', {more}}}}}"
 SERVER = "mcp_servers: {{p: {{mode: remote, endpoint: 'http://localhost/mcp', {0}}}}}"
 
@@ -34,6 +37,24 @@ SERVER = "mcp_servers: {{p: {{mode: remote, endpoint: 'http://localhost/mcp', {0
         ("server: {trusted_proxies: [10.0.0.0/8, '0.0.0.0/0']}", "server.trusted_proxies[1]", "trusts every address"),
         ("server: {trusted_proxies: ['::/0']}", "server.trusted_proxies[0]", "trusts every address"),
         ("tenants: [{id: a}, {id: b}, {id: a}]", "tenants[2].id", "a is defined twice"),
+        (ISSUERS.format("{issuer: 'https://a'}, {issuer: 'https://b', tenants: [b]}", ""),
+         "auth.oidc.issuers[0].tenants", "of several issuers each needs the tenants"),
+        (ISSUERS.format(TWO.replace("https://b", "https://a"), ""), "auth.oidc.issuers[1].issuer", "there twice"),
+        (ISSUERS.format(TWO.replace("https://b", "http://b"), ""), "auth.oidc.issuers[1].issuer", "neither https nor"),
+        (ISSUERS.format("{tenants: [a]}", ""), "auth.oidc.issuers[0].issuer", "is missing"),
+        (ISSUERS.format(TWO, "").replace("resource_uri: 'https://r'", "scopes: []").replace("tenants: [a]",
+         "tenants: [a], audience: x"), "auth.oidc.issuers[1]", "needs audience or resource_uri"),
+        (ISSUERS.format(TWO, "").replace("resource_uri", "leeway_seconds: 5, resource_uri"), "auth.oidc.leeway_seconds",
+         "belongs to one issuer; write it in the entries of issuers"),
+        (ISSUERS.format(TWO, "role_assignments: [{principal: 'user:jo', role: viewer, scope: global}]"),
+         "auth.role_assignments[0]", "needs issuer: equal names from two issuers are different principals"),
+        (ISSUERS.format(TWO, "role_assignments: [{principal: 'service:s', role: viewer, scope: global, issuer: 'https://a'}]"),
+         "auth.role_assignments[0].issuer", "a service has a key and no issuer"),
+        ("auth: {roles: {viewer: ['tool:list']}}", "auth.roles.viewer", "comes with the product"),
+        ("auth: {roles: {none: []}}", "auth.roles.none", "stands for no role"),
+        ("auth: {roles: {ops: []}, default_role: opps}", "auth.default_role", "'opps' is not one of: ops, admin"),
+        ("auth: {role_assignments: [{principal: 'user:jo', role: ops, scope: global}]}",
+         "auth.role_assignments[0].role", "'ops' is not one of: admin, "),
         (SERVER.format("headers: {Authorization: 'Bearer abc'}"), "mcp_servers.p.headers.Authorization",
          "holds a secret in the open; write ${env:NAME} or ${file:"),
         (SERVER.format("headers: {x-Api-Key: abc}"), "mcp_servers.p.headers.x-Api-Key", "secret in the open"),
@@ -50,6 +71,29 @@ def test_a_broken_rule_refuses_the_file_at_the_value_that_breaks_it(tmp_path: Pa
     found = mistakes(tmp_path, text)
     assert [where for where, _, _ in found] == [path], found
     assert words in found[0][2]
+
+
+def test_several_issuers_and_roles_of_one_s_own_load_into_types(tmp_path: Path):
+    roles = "roles: {ops: ['mcp_servers:*', 'audit:read'], root: ['*'], idle: []}, default_role: idle"
+    assigned = "role_assignments: [{principal: 'user:jo', role: ops, scope: 'tenant:a', issuer: 'https://b'}]"
+    auth = loaded(tmp_path, ISSUERS.format(TWO, f"{roles}, {assigned}")).config.auth
+    assert [(one.issuer, one.tenants) for one in auth.oidc.trusted] == [("https://a", ("a",)), ("https://b", ("b",))]
+    assert auth.every_role["ops"] == ("mcp_servers:*", "audit:read")
+    assert auth.admin_roles == {"admin", "root"}
+    assert auth.default_role == "idle"
+
+
+def test_one_issuer_is_trusted_in_the_short_form_as_in_the_long_one(tmp_path: Path):
+    (short,) = loaded(tmp_path, OIDC.format(issuer="https://a", more="audience: x")).config.auth.oidc.trusted
+    long_form = "auth: {enabled: true, oidc: {enabled: true, issuers: [{issuer: 'https://a', audience: x}]}}"
+    (long,) = loaded(tmp_path, long_form).config.auth.oidc.trusted
+    assert all(getattr(short, key) == getattr(long, key) for key in type(long).model_fields)
+    assert loaded(tmp_path, "auth: {oidc: {issuer: 'https://a', audience: x}}").config.auth.oidc.trusted == ()
+
+
+def test_the_built_in_roles_grant_only_permissions_that_there_are():
+    assert {one for grants in BUILT_IN.values() for one in grants} <= GRANTABLE
+    assert [one.value for one in Permission] == sorted(one.value for one in Permission)
 
 
 def test_two_headers_that_differ_by_case_alone_are_one_header_and_refused(tmp_path: Path):
@@ -75,6 +119,9 @@ def test_an_insecure_issuer_that_is_allowed_is_warned_about(tmp_path: Path):
         ("auth: {oidc: {enabled: true, issuer: 'https://a', audience: a}}", "no effect while auth.enabled is false"),
         (AUTH + "oidc: {issuer: 'https://a'}}", "auth.oidc.enabled is false: the issuer's tokens are refused"),
         (AUTH + "api_key: {enabled: false}}", "nobody can be let in"),
+        (ISSUERS.format(TWO, "role_assignments: [{principal: 'group:g', role: viewer, scope: global, issuer: 'https://c'}]"),
+         "auth.role_assignments[0].issuer: https://c is not trusted, so nobody has this role by it"),
+        (ISSUERS.format(TWO, ""), "auth.oidc.issuers[0].tenants: nothing else knows a"),
         (AUTH + "allow_anonymous: false}\nserver: {host: 0.0.0.0}", "plain http on 0.0.0.0"),
         ("tool_access: {mode: front_door}\n" + AUTH + "allow_anonymous: false}\n" + SERVER.format(""),
          "mcp_servers.p.tool_access.member: the server has no members"),

@@ -19,8 +19,8 @@ ROOT = Path(__file__).parent.parent
 
 # Lowest first. A module imports from the floors under its own, never from its own floor or from above.
 FLOORS = (
-    "model",
-    "errors keys single_flight background in_flight leash",
+    "model facts",
+    "errors keys permissions single_flight background in_flight leash",
     "addresses audit_file globs child http1",
     "net dial state config mcp",
     "authn pdp inventory quotas upstream ledger audit metrics replication logs",
@@ -35,7 +35,7 @@ FLOORS = (
     "cli",
     "__main__",
 )
-BUNDLES_MAY_IMPORT = {"model", "errors", "keys", "globs", "state", "config", "ledger"}
+BUNDLES_MAY_IMPORT = {"model", "facts", "errors", "keys", "permissions", "globs", "state", "config", "ledger"}
 MAY_IMPORT_BUNDLES = {"app", "cli"}
 
 PRODUCT = ("gateway/", "bundles/", "policies/")

@@ -1,4 +1,4 @@
-"""Noticing that files changed: config.yaml, the secrets that it names, users' Rego.
+"""Noticing that files changed: config.yaml, tenants.yaml, catalogs, the secrets that they name, users' Rego.
 
 What is watched are folders, so that an editor's rename and a swapped symbolic link are seen like a write. A slow poll
 of the files' contents stands behind it, for file systems that tell nothing.
@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from typing import TYPE_CHECKING
 
 import watchfiles
 
-from gateway.config.document import MAX_BYTES
-from gateway.config.references import digest, read
+from gateway.config.contents import Contents, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -33,6 +33,7 @@ class FileWatch:
     def __init__(self, paths: Callable[[], Iterable[Path]], *, poll_seconds: float = POLL_SECONDS) -> None:
         self._paths = paths
         self._poll_seconds = poll_seconds
+        self._contents = Contents()
         self._news = asyncio.Event()
 
     def trigger(self) -> None:
@@ -67,7 +68,7 @@ class FileWatch:
     def _fingerprint(self) -> str:
         paths = set(self._paths())
         inside = {path for folder in paths if folder.is_dir() for path in folder.rglob("*") if path.is_file()}
-        return fingerprint(inside | {path for path in paths if not path.is_dir()})
+        return fingerprint(self._contents.digests(inside | {path for path in paths if not path.is_dir()}))
 
     def _folders(self) -> frozenset[Path]:
         paths = set(self._paths())
@@ -85,7 +86,7 @@ class FileWatch:
 
     async def _changes(self) -> AsyncIterator[None]:
         """Yield at every change in the watched folders, until they are no longer the ones to watch."""
-        watched = self._folders()
+        watched = await asyncio.to_thread(self._folders)
         changes = watchfiles.awatch(
             *watched,
             recursive=False,
@@ -99,26 +100,33 @@ class FileWatch:
             async for change in changes:
                 if change:
                     yield
-                if self._folders() != watched:
+                if await asyncio.to_thread(self._folders) != watched:
                     yield
                     return
 
 
-def fingerprint(files: Iterable[Path]) -> str:
-    """Return the digest of the files as they are now; one that cannot be read counts as empty."""
-    contents = dict.fromkeys(files, b"")
-    for path in contents:
-        with contextlib.suppress(OSError):
-            contents[path] = read(path, MAX_BYTES)
-    return digest(contents)
-
-
 def folders(files: Iterable[Path]) -> frozenset[Path]:
-    """Return every folder in which a rename can change what these paths lead to: their own, and those of links."""
-    found: set[Path] = set()
+    """Return every folder in which a rename can change what these paths lead to: their own, and those of links.
+
+    Ten thousand files in one folder cost one look into it.
+    """
+    names: dict[Path, set[str]] = {}
     for path in files:
-        found |= _parents(path.absolute(), _MAX_LINKS)
+        names.setdefault(path.parent.absolute(), set()).add(path.name)
+    found: set[Path] = set()
+    for folder, wanted in names.items():
+        # A folder's own way is that of any file in it that is no link.
+        for name in ("", *(wanted & _links(folder))):
+            found |= _parents(folder / (name or "any"), _MAX_LINKS)
     return frozenset(folder for folder in found if folder.is_dir())
+
+
+def _links(folder: Path) -> set[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_symlink()}
+    except OSError:
+        return set()
 
 
 def _parents(path: Path, links: int) -> set[Path]:

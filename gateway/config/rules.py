@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from gateway.addresses import is_loopback
-from gateway.config.servers import SENSITIVE, is_own_header
-from gateway.config.values import EVERY_TENANT, Secret
+from gateway.config.findings import Finding
+from gateway.config.membership import Membership
+from gateway.config.rules_auth import auth_findings
+from gateway.config.rules_servers import server_findings
+from gateway.config.rules_tenants import TENANTS
 from gateway.model import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gateway.config.document import Path
-    from gateway.config.schema import Config, Oidc
-    from gateway.config.servers import Server
+    from gateway.config.schema import Config
 
 MODE: Path = ("tool_access", "mode")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A broken rule: `path` is where it is said, `about` the other values that it was judged by."""
-
-    path: Path
-    message: str
-    about: tuple[Path, ...] = ()
+TENANTS_FILE: Path = ("tenants_file",)
 
 
 def refusals(config: Config) -> Iterator[Finding]:
     """Yield every rule that the configuration breaks."""
     rules: tuple[Callable[[Config], Iterator[Finding]], ...] = (
-        _front_door, _oidc, _opa, _proxies, _tenants, _servers, _projection,
+        _front_door, auth_findings, _opa, _proxies, _tenants, _servers, _projection,
     )  # fmt: skip
     for rule in rules:
         yield from rule(config)
@@ -50,26 +41,6 @@ def _front_door(config: Config) -> Iterator[Finding]:
         yield Finding(anonymous, "front_door admits nobody without a credential; set it to false", (MODE,))
 
 
-def _oidc(config: Config) -> Iterator[Finding]:
-    oidc, at = config.auth.oidc, ("auth", "oidc")
-    if not oidc.enabled:
-        return
-    enabled = (*at, "enabled")
-    if oidc.issuer is None:
-        yield Finding((*at, "issuer"), "is missing; auth.oidc needs the address of its issuer", (enabled,))
-    if oidc.audience is None and oidc.resource_uri is None:
-        message = "needs audience or resource_uri, so that a token for another service is refused"
-        yield Finding(at, message, (enabled, (*at, "audience"), (*at, "resource_uri")))
-    yield from _insecure(oidc, at)
-
-
-def _insecure(oidc: Oidc, at: Path) -> Iterator[Finding]:
-    for key, url in (("issuer", oidc.issuer), ("jwks_uri", oidc.jwks_uri)):
-        if url and not oidc.allow_insecure_issuer and not _is_private(url):
-            message = f"{url} is neither https nor loopback; use https, or set auth.oidc.allow_insecure_issuer: true"
-            yield Finding((*at, key), message, ((*at, "allow_insecure_issuer"),))
-
-
 def _opa(config: Config) -> Iterator[Finding]:
     if config.auth.opa.policy_path != "portcullis":
         yield Finding(("auth", "opa", "policy_path"), "must be portcullis, the root of the policy that is shipped")
@@ -83,27 +54,13 @@ def _proxies(config: Config) -> Iterator[Finding]:
 
 
 def _tenants(config: Config) -> Iterator[Finding]:
-    first: dict[str, int] = {}
-    for index, tenant in enumerate(config.tenants):
-        if first.setdefault(tenant.id, index) != index:
-            yield Finding(("tenants", index, "id"), f"{tenant.id} is defined twice; keep one")
+    if config.tenants_file and config.tenants:
+        yield Finding(TENANTS_FILE, "and tenants are both there; keep one", (TENANTS,))
 
 
 def _servers(config: Config) -> Iterator[Finding]:
     for id_, server in config.mcp_servers.items():
-        yield from _headers(server, ("mcp_servers", id_, "headers"))
-
-
-def _headers(server: Server, at: Path) -> Iterator[Finding]:
-    count = Counter(name.lower() for name in server.headers)
-    for name, value in server.headers.items():
-        lower = name.lower()
-        if is_own_header(name):
-            yield Finding((*at, name), "is the gateway's own to set; remove it")
-        elif count[lower] > 1:
-            yield Finding((*at, name), "is there twice but for upper and lower case; keep one")
-        elif not isinstance(value, Secret) and any(word in lower for word in SENSITIVE):
-            yield Finding((*at, name), "holds a secret in the open; write ${env:NAME} or ${file:/run/secrets/name}")
+        yield from server_findings(server, ("mcp_servers", id_))
 
 
 def _projection(config: Config) -> Iterator[Finding]:
@@ -120,15 +77,9 @@ def _projection(config: Config) -> Iterator[Finding]:
                 )
 
 
-def _is_private(url: str) -> bool:
-    parts = urlsplit(url)
-    return parts.scheme == "https" or is_loopback(parts.hostname or "")
-
-
 def known_tenants(config: Config) -> frozenset[str]:
-    """Return the tenants that a member entry names or `tenants:` defines."""
-    members = {tenant for server in config.mcp_servers.values() for tenant in server.tool_access.member}
-    return frozenset(members - {EVERY_TENANT} | {tenant.id for tenant in config.tenants})
+    """Return the tenants that a member entry names or that are defined."""
+    return Membership(config).known
 
 
 def exposed(config: Config) -> str | None:

@@ -1,48 +1,39 @@
 """config.yaml as frozen typed objects; an attribute is named as its key (docs/configuration.md)."""
 
-import re
-import socket
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from gateway.config.references import Context
-from gateway.config.servers import GlobalProjection, Server, Tenant
+from gateway.config.paths import FilePath
+from gateway.config.processes import (
+    AuditSettings,
+    LoggingSettings,
+    MetricsSettings,
+    Opa,
+    ServerSettings,
+    Storage,
+    Sync,
+)
+from gateway.config.sections import Section
+from gateway.config.servers import GlobalProjection, Server
+from gateway.config.tenants import Tenant
 from gateway.config.values import (
-    ROLES,
-    BindHost,
-    Count,
     Flag,
+    Grant,
     HeaderName,
-    Host,
     HttpUrl,
-    Listen,
     Network,
     OpaUrl,
-    Origin,
-    Port,
     PrincipalName,
-    ReplicaName,
-    Role,
-    Section,
+    RoleName,
     ServerId,
     TenantId,
     Text,
 )
 from gateway.model import TENANT_ID, Mode
+from gateway.permissions import BUILT_IN
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"]
-
-
-def default_replica() -> str:
-    """Return this machine's host name, as a replica's name."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", socket.gethostname())[:64].strip("-") or "gateway"
-
-
-def _in_folder(value: Path, info: ValidationInfo) -> Path:
-    folder = info.context.folder if isinstance(info.context, Context) else Path()
-    return Path(folder / value.expanduser())
 
 
 def _role_or_none(value: Any) -> Any:
@@ -64,18 +55,8 @@ def _scope(value: str) -> str:
     return value
 
 
-def _storage(value: str, info: ValidationInfo) -> str:
-    if value.startswith(("postgresql:", "postgres:")):
-        raise ValueError("PostgreSQL is not supported by this version; use sqlite:///path/to/portcullis.db")
-    if not value.startswith("sqlite:///") or not value.removeprefix("sqlite:///"):
-        raise ValueError("must be sqlite:///path (relative to this file) or sqlite:////path (absolute)")
-    return f"sqlite:///{_in_folder(Path(value.removeprefix('sqlite:///')), info).absolute()}"
-
-
-FilePath = Annotated[Path, AfterValidator(_in_folder)]
 Scope = Annotated[str, AfterValidator(_scope)]
-StorageUrl = Annotated[str, AfterValidator(_storage)]
-DefaultRole = Annotated[Role | None, BeforeValidator(_role_or_none), WithJsonSchema({"enum": [*ROLES, "none"]})]
+DefaultRole = Annotated[RoleName | None, BeforeValidator(_role_or_none), WithJsonSchema({"type": "string"})]
 
 
 class ToolAccess(Section):
@@ -84,40 +65,19 @@ class ToolAccess(Section):
     mode: Mode = Mode.EGRESS
 
 
-class Tls(Section):
-    """The server's own certificate and key, in PEM."""
-
-    cert_file: FilePath
-    key_file: FilePath
-
-
-class ServerSettings(Section):
-    """The address and the limits of the gateway's own listener."""
-
-    host: BindHost = "127.0.0.1"
-    port: Port = 8000
-    tls: Tls | None = None
-    trusted_proxies: tuple[Network, ...] = ()
-    allowed_hosts: tuple[Host, ...] = ()
-    allowed_origins: tuple[Origin, ...] = ()
-    max_body_bytes: Annotated[int, Field(strict=True, ge=1024, le=256 * 1024 * 1024)] = 4194304
-    drain_seconds: Annotated[float, Field(strict=True, ge=0, le=3600, allow_inf_nan=False)] = 20.0
-
-
 class ApiKey(Section):
     """API keys, and the header that carries them beside `Authorization: Bearer`."""
 
     enabled: Flag = True
     header_name: HeaderName = "X-API-Key"
+    allow_non_expiring: Flag = False
 
 
-class Oidc(Section):
-    """The one issuer whose JWTs are accepted."""
+class TrustedIssuer(Section):
+    """An issuer whose JWTs are accepted, and what they must say."""
 
-    enabled: Flag = False
     issuer: HttpUrl | None = None
     audience: Annotated[Text, Field(min_length=1)] | None = None
-    resource_uri: HttpUrl | None = None
     jwks_uri: HttpUrl | None = None
     subject_claim: Annotated[Text, Field(min_length=1)] = "sub"
     groups_claim: Annotated[Text, Field(min_length=1)] = "groups"
@@ -127,17 +87,32 @@ class Oidc(Section):
     )  # fmt: skip
     leeway_seconds: Annotated[int, Field(strict=True, ge=0, le=120)] = 30
     token_types: Annotated[tuple[Annotated[Text, Field(min_length=1)], ...], AfterValidator(_some)] = ("at+jwt", "JWT")
-    scopes: tuple[Annotated[str, Field(pattern=r"^[!#-\[\]-~]+$")], ...] = ()
     tenants: tuple[TenantId, ...] = ()
     allow_insecure_issuer: Flag = False
     allowed_networks: tuple[Network, ...] = ()
+
+
+class Oidc(TrustedIssuer):
+    """The issuers whose JWTs are accepted: one, written here, or several, in `issuers`."""
+
+    enabled: Flag = False
+    resource_uri: HttpUrl | None = None
+    scopes: tuple[Annotated[str, Field(pattern=r"^[!#-\[\]-~]+$")], ...] = ()
+    issuers: tuple[TrustedIssuer, ...] = ()
+
+    @property
+    def trusted(self) -> tuple[TrustedIssuer, ...]:
+        """The issuers, whichever way they are written; none while `enabled` is false."""
+        if not self.enabled:
+            return ()
+        return self.issuers or ((self,) if self.issuer else ())
 
 
 class RoleAssignment(Section):
     """A role that files give to a principal, everywhere or in one tenant."""
 
     principal: PrincipalName
-    role: Role
+    role: RoleName
     scope: Scope
     issuer: HttpUrl | None = None
 
@@ -156,58 +131,23 @@ class Auth(Section):
     enabled: Flag = False
     allow_anonymous: Flag = False
     default_role: DefaultRole = "developer"
+    act_as_on_mcp: Flag = False
+    max_stale_seconds: Annotated[int, Field(strict=True, ge=1)] = 300
     api_key: ApiKey = ApiKey()
     oidc: Oidc = Oidc()
+    roles: dict[RoleName, tuple[Grant, ...]] = Field(default={})
     role_assignments: tuple[RoleAssignment, ...] = ()
     opa: ExternalOpa = ExternalOpa()
 
+    @property
+    def every_role(self) -> dict[str, tuple[str, ...]]:
+        """Every role with what it grants: those that come with the product, and those of `roles`."""
+        return {**self.roles, **BUILT_IN}
 
-class Opa(Section):
-    """How OPA is run and asked."""
-
-    binary: FilePath | None = None
-    on_stale: Literal["serve", "deny"] = "serve"
-    max_staleness_seconds: Annotated[int, Field(strict=True, ge=1)] = 300
-    deadline_ms: Annotated[int, Field(strict=True, ge=1, le=10000)] = 250
-    max_arguments_bytes: Annotated[int, Field(strict=True, ge=0, le=16 * 1024 * 1024)] = 65536
-    custom_policies: FilePath | None = None
-    replica: ReplicaName = Field(default_factory=default_replica)
-
-
-class Sync(Section):
-    """Where the sync service listens, or is found, and the files that both sides share."""
-
-    listen: Listen | None = None
-    url: HttpUrl | None = None
-    token_file: FilePath | None = None
-    signing_key_file: FilePath | None = None
-
-
-class Storage(Section):
-    """Where the ledger lies; without `url` it is in the state directory."""
-
-    url: StorageUrl | None = None
-
-
-class AuditSettings(Section):
-    """What becomes of audit events besides the ledger."""
-
-    file: FilePath | None = None
-    include_arguments: Flag = False
-    retention_days: Count = 90
-
-
-class MetricsSettings(Section):
-    """A listener of its own for metrics; without `listen` they are served beside the rest, to who may read them."""
-
-    listen: Listen | None = None
-
-
-class LoggingSettings(Section):
-    """How the process logs."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["json", "text"] = "json"
+    @property
+    def admin_roles(self) -> frozenset[str]:
+        """The roles that grant everything."""
+        return frozenset(name for name, grants in self.every_role.items() if "*" in grants)
 
 
 class Config(Section):
@@ -219,6 +159,7 @@ class Config(Section):
     opa: Opa = Opa()
     sync: Sync = Sync()
     storage: Storage = Storage()
+    tenants_file: FilePath | None = None
     tenants: tuple[Tenant, ...] = ()
     mcp_servers: dict[ServerId, Server] = Field(default={})
     tool_projection: GlobalProjection = GlobalProjection()

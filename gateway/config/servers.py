@@ -1,26 +1,31 @@
-"""The sections of config.yaml that describe MCP servers, and who may see what of them."""
+"""The sections that describe MCP servers, and who may see what of them."""
 
+from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, InstanceOf, PlainSerializer, ValidationInfo, WithJsonSchema
+from pydantic import AfterValidator, Field, ValidationInfo
 
-from gateway.config.references import Context, resolve
+from gateway.addresses import Addresses
+from gateway.config.headers import EnvValue, HeaderValue, Value
+from gateway.config.lists import Access, Lists, ToolLists
+from gateway.config.paths import in_folder
+from gateway.config.sections import Maybe, section
 from gateway.config.values import (
+    EVERY_TENANT,
     Count,
+    EnvName,
     HeaderName,
     HttpUrl,
     MemberId,
     Network,
-    Pattern,
     Seconds,
-    Secret,
-    Section,
     TenantId,
     Text,
     ToolId,
     ToolName,
 )
+from gateway.model import Kind
 
 SENSITIVE = ("authorization", "cookie", "token", "secret", "password", "passwd", "api-key", "apikey", "credential")
 # What the gateway itself says about a message, or what would change how its connection is framed.
@@ -51,76 +56,109 @@ def is_own_header(name: str) -> bool:
     return lower in OWN_HEADERS or lower.startswith(("mcp-", "proxy-"))
 
 
-def _header_value(value: Any, info: ValidationInfo) -> Any:
-    if not isinstance(value, str):
-        raise ValueError("must be text in quotes")
-    context = info.context if isinstance(info.context, Context) else Context(Path(), {})
-    return resolve(value, context)
+def _folder(value: Path, info: ValidationInfo) -> Path:
+    if info.data.get("mode") == "stdio":
+        return in_folder(value, info)
+    if value != Path():
+        raise ValueError("belongs to mode: stdio, and this server is remote")
+    return value
 
 
-HeaderValue = Annotated[
-    InstanceOf[Secret] | str,
-    BeforeValidator(_header_value),
-    PlainSerializer(lambda value: value.reference if isinstance(value, Secret) else value),
-    WithJsonSchema({"type": "string"}),
-]
+@section
+class MemberEntry(ToolLists):
+    """What of a server one tenant sees, and headers that tell the server so; tools, prompts and resources alike."""
+
+    access: Access = Access()
+    headers: dict[HeaderName, HeaderValue] = field(default_factory=dict)
+
+    def lists(self, kind: Kind) -> Lists:
+        """Return the lists for a kind."""
+        return self.access.of(kind, self)
 
 
-class ToolLists(Section):
-    """Which tools pass: deny beats allow, and an empty `allow_list` means all that the server offers."""
-
-    allow_list: tuple[Pattern, ...] = ()
-    deny_list: tuple[Pattern, ...] = ()
-
-
-class MemberAccess(Section):
+@section
+class MemberAccess:
     """Which tenants are members of a server; `*` is every known tenant without an entry of its own."""
 
-    member: dict[MemberId, ToolLists] = Field(default={})
+    member: dict[MemberId, MemberEntry] = field(default_factory=dict)
+
+    def entry(self, tenant: str) -> MemberEntry | None:
+        """Return the entry that counts for a known tenant, None where it is no member by configuration."""
+        return self.member.get(tenant) or self.member.get(EVERY_TENANT)
 
 
-class Withdrawn(Section):
+@section
+class Withdrawn:
     """Tools of one server that files withdraw, by exact name."""
 
     withdrawn: tuple[ToolName, ...] = ()
 
 
+@section
 class Projection(Withdrawn):
     """Tools of one server that files withdraw: from everybody, and from single tenants."""
 
-    tenant_overrides: dict[TenantId, Withdrawn] = Field(default={})
+    tenant_overrides: dict[TenantId, Withdrawn] = field(default_factory=dict)
 
 
-class WithdrawnIds(Section):
+@section
+class WithdrawnIds:
     """Tools that files withdraw, each written server/tool."""
 
     withdrawn: tuple[ToolId, ...] = ()
 
 
+@section
 class GlobalProjection(WithdrawnIds):
     """Tools of any server that files withdraw: from everybody, and from single tenants."""
 
-    tenant_overrides: dict[TenantId, WithdrawnIds] = Field(default={})
+    tenant_overrides: dict[TenantId, WithdrawnIds] = field(default_factory=dict)
 
 
-class Server(Section):
-    """One MCP server behind the gateway."""
+@section
+class Backend:
+    """One MCP server behind the gateway: where it is, or how it is started, and what of it there is for anybody."""
 
-    mode: Literal["remote"]
-    endpoint: HttpUrl
+    mode: Literal["remote", "stdio"]
+    endpoint: Maybe[HttpUrl] = None
+    command: tuple[Annotated[Text, Field(min_length=1)], ...] = ()
+    env: dict[EnvName, EnvValue] = field(default_factory=dict)
+    cwd: Annotated[Path, AfterValidator(_folder), Field(validate_default=True)] = Path()
     description: Text = ""
-    headers: dict[HeaderName, HeaderValue] = Field(default={})
+    headers: dict[HeaderName, HeaderValue] = field(default_factory=dict)
     timeout_seconds: Seconds = 30.0
-    max_concurrent_requests: Count | None = None
-    allowed_networks: tuple[Network, ...] = ()
+    max_concurrent_requests: Maybe[Count] = None
     tools: ToolLists = ToolLists()
+    access: Access = Access()
+    tool_projection: Withdrawn = Withdrawn()
+
+    def lists(self, kind: Kind) -> Lists:
+        """Return the lists for a kind."""
+        return self.access.of(kind, self.tools)
+
+
+@section
+class Server(Backend):
+    """A server of the operator's, which several tenants may share."""
+
+    allowed_networks: tuple[Network, ...] = ()
     tool_access: MemberAccess = MemberAccess()
     tool_projection: Projection = Projection()
 
+    @property
+    def addresses(self) -> Addresses:
+        """Where it may lie."""
+        return Addresses.of_server(self.allowed_networks)
 
-class Tenant(Section):
-    """A tenant that is known by definition and not only by a member entry."""
+    def headers_for(self, tenant: str | None) -> dict[str, Value]:
+        """Return the headers that go with a tenant's calls: its member entry's win, whatever their case."""
+        entry = self.tool_access.entry(tenant) if tenant is not None else None
+        if entry is None or not entry.headers:
+            return self.headers
+        replaced = {name.lower() for name in entry.headers}
+        return {name: value for name, value in self.headers.items() if name.lower() not in replaced} | entry.headers
 
-    id: TenantId
-    display_name: Annotated[Text, Field(max_length=256)] = ""
-    active: Annotated[bool, Field(strict=True)] = True
+
+@section
+class OwnServer(Backend):
+    """A server that a tenant's catalog defines; where it may lie is said by the operator, at the tenant."""

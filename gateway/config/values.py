@@ -5,45 +5,24 @@ from __future__ import annotations
 import ipaddress
 import re
 from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    Strict,
-    ValidationInfo,
-    WithJsonSchema,
-    field_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
 
 from gateway.model import SERVER_ID, TENANT_ID, TOOL_NAME
+from gateway.permissions import GRANTABLE
 
-Role = Literal["admin", "mcp_server_admin", "developer", "viewer", "auditor"]
-ROLES: tuple[str, ...] = get_args(Role)
 EVERY_TENANT = "*"
+ROLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _PATTERN = re.compile(r"[A-Za-z0-9_./*?\[\]!-]{1,256}")
+_PROMPT_PATTERN = re.compile(r"(?! )[^\x00-\x1f\x7f]{1,256}(?<! )")
+_RESOURCE_PATTERN = re.compile(r"[^\s\x00-\x1f\x7f]{1,2048}")
 PRINCIPAL = re.compile(r"(user|service|group):[^\s\x00-\x1f\x7f]{1,256}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _REFERENCE = re.compile(r"\$\{")
-
-
-class Section(BaseModel):
-    """A mapping of config.yaml: frozen, and closed to unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _filled(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse an optional key with nothing after it: `tls:` must not mean plain http."""
-        if value is None and cls.model_fields[str(info.field_name)].default is None:
-            raise ValueError("is empty; give it a value, or remove the key")
-        return value
 
 
 class Secret:
@@ -74,7 +53,7 @@ class Secret:
     __str__ = __repr__
 
 
-def _matching(pattern: re.Pattern[str], what: str) -> AfterValidator:
+def matching(pattern: re.Pattern[str], what: str) -> AfterValidator:
     def check(value: str) -> str:
         if not pattern.fullmatch(value):
             raise ValueError(f"{value!r} is not {what}")
@@ -93,6 +72,12 @@ def _withdrawn_id(value: str) -> str:
     server, slash, tool = value.partition("/")
     if not (slash and SERVER_ID.fullmatch(server) and TOOL_NAME.fullmatch(tool)):
         raise ValueError(f"{value!r} must be written server/tool, exactly; for a pattern use a deny_list")
+    return value
+
+
+def _permission(value: str) -> str:
+    if value not in GRANTABLE:
+        raise ValueError(f"{value!r} is not one of: {', '.join(sorted(GRANTABLE))}")
     return value
 
 
@@ -163,7 +148,7 @@ def _network(value: Any) -> IPv4Network | IPv6Network:
 
 def _no_reference(value: str) -> str:
     if _REFERENCE.search(value):
-        raise ValueError("${…} is read only in the headers of a server; write the value itself")
+        raise ValueError("${…} is read only in the headers and the env of a server; write the value itself")
     return value
 
 
@@ -179,15 +164,20 @@ Flag = Annotated[bool, Strict()]
 Count = Annotated[int, Strict(), Field(ge=1)]
 Seconds = Annotated[float, Strict(), Field(gt=0, le=3600, allow_inf_nan=False)]
 Port = Annotated[int, Strict(), Field(ge=0, le=65535)]
-ServerId = Annotated[str, _matching(SERVER_ID, "a server id (1 to 64 of A-Z a-z 0-9 . _ -)")]
-TenantId = Annotated[str, _matching(TENANT_ID, 'a tenant id (1 to 128 of A-Z a-z 0-9 . _ : -, no "_" first)')]
+ServerId = Annotated[str, matching(SERVER_ID, "a server id (1 to 64 of A-Z a-z 0-9 . _ -)")]
+TenantId = Annotated[str, matching(TENANT_ID, 'a tenant id (1 to 128 of A-Z a-z 0-9 . _ : -, no "_" first)')]
 MemberId = Annotated[str, AfterValidator(_member)]
-ToolName = Annotated[str, _matching(TOOL_NAME, "a tool's exact name; for a pattern use a deny_list")]
+ToolName = Annotated[str, matching(TOOL_NAME, "a tool's exact name; for a pattern use a deny_list")]
 ToolId = Annotated[str, AfterValidator(_withdrawn_id)]
-Pattern = Annotated[str, _matching(_PATTERN, "a tool name or glob (* ? [abc] [!a]), so it would match no tool")]
-PrincipalName = Annotated[str, _matching(PRINCIPAL, "a principal: user:…, service:… or group:…")]
-ReplicaName = Annotated[str, _matching(SERVER_ID, "a replica's name (1 to 64 of A-Z a-z 0-9 . _ -)")]
+Pattern = Annotated[str, matching(_PATTERN, "a tool name or glob (* ? [abc] [!a]), so it would match no tool")]
+PrincipalName = Annotated[str, matching(PRINCIPAL, "a principal: user:…, service:… or group:…")]
+PromptPattern = Annotated[str, matching(_PROMPT_PATTERN, "a prompt's name or a glob (1 to 256 characters)")]
+ResourcePattern = Annotated[str, matching(_RESOURCE_PATTERN, "a URI or a glob (1 to 2048 characters, no blanks)")]
+RoleName = Annotated[str, matching(ROLE_NAME, "a role's name (a-z first, then a-z 0-9 _, 64 at most)")]
+Grant = Annotated[str, AfterValidator(_permission), WithJsonSchema({"enum": sorted(GRANTABLE)})]
+ReplicaName = Annotated[str, matching(SERVER_ID, "a replica's name (1 to 64 of A-Z a-z 0-9 . _ -)")]
 HeaderName = Annotated[str, AfterValidator(header_name)]
+EnvName = Annotated[str, matching(_ENV_NAME, "the name of an environment variable")]
 BindHost = Annotated[str, AfterValidator(_bind_host)]
 Host = Annotated[str, AfterValidator(_host)]
 Origin = Annotated[str, AfterValidator(_origin)]

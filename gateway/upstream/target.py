@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gateway.config.headers import filled
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from ipaddress import IPv4Network, IPv6Network
@@ -31,8 +33,8 @@ class Target:
         """Return the target that a section of `mcp_servers` describes."""
         return cls(
             server,
-            config.endpoint,
-            {name: value if isinstance(value, str) else value.reveal() for name, value in config.headers.items()},
+            config.endpoint or "",
+            filled(config.headers, None),
             config.timeout_seconds,
             config.max_concurrent_requests or DEFAULT_CONCURRENCY,
             config.allowed_networks,

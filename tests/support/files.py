@@ -15,6 +15,7 @@ RECIPE = ROOT / "examples" / "front-door" / "config.yaml"
 def written(folder: Path, text: str, name: str = "config.yaml") -> Path:
     """Write a file and return its path."""
     path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(textwrap.dedent(text), encoding="utf-8")
     return path
 
