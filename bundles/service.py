@@ -162,7 +162,7 @@ class SyncService:
     def _files(self) -> set[Path]:
         known = self.settings.configurations.known
         custom = known.config.opa.custom_policies
-        return {self.settings.configurations.path, *known.files, *({custom} if custom else ())}
+        return {*self.settings.configurations.files, *({custom} if custom else ())}
 
 
 def _boot(now: float) -> str:

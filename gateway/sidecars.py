@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AsyncExitStack
 
-    from gateway.config import Config, Loaded
+    from gateway.config import Config, Loaded, Source
     from gateway.state import StateDir
 
 
@@ -93,14 +93,18 @@ async def _sync(stack: AsyncExitStack, sources: Sources) -> tuple[Child, str]:
     stack.callback(listener.close)
     arguments = (
         sys.executable, "-m", "gateway", "sync", "--with-parent",
-        "--config", sources.loaded.path.absolute(), "--state-dir", sources.state.path,
-        "--listen", f"fd:{listener.fileno()}",
+        *_files(sources.loaded.source), "--state-dir", sources.state.path, "--listen", f"fd:{listener.fileno()}",
     )  # fmt: skip
     command = Command("sync", arguments, os.environ, Path.cwd(), fds=(listener.fileno(),))
     # Sync logs in the gateway's own format, so its lines are passed on as they are.
     child = Child(command, say=lambda line: print(line.decode(errors="replace"), file=sys.stderr) if line else None)  # noqa: T201
     await stack.enter_async_context(child)
     return child, f"http://{host}:{listener.getsockname()[1]}"
+
+
+def _files(source: Source) -> tuple[str | Path, ...]:
+    tenants = ("--tenants", source.tenants.absolute()) if source.tenants else ()
+    return ("--config", source.config.absolute(), *tenants)
 
 
 def _write_opa_config(sources: Sources, sync_url: str) -> Path:

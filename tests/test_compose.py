@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ import pytest
 from testcontainers.compose import DockerCompose
 
 from gateway.cli import main
-from gateway.config import load
+from gateway.config import Source, load
 from gateway.pdp.opa_binary import PINNED, find
 from tests.support.compose import DOCKERFILE, ROOT, Processes, compose, entrypoint
 from tests.support.fake_opa import short_directory
@@ -71,7 +71,7 @@ def mounts(service: str) -> dict[str, str]:
 @pytest.mark.parametrize("name", OURS)
 def test_every_command_and_flag_of_ours_exists(name: str):
     context = parsed(OURS[name]["command"])
-    assert context.params["config_path"] == Path("/etc/portcullis/config.yaml")
+    assert context.params["config_path"] == Source(Path("/etc/portcullis/config.yaml"))
 
 
 def test_every_flag_of_opa_exists():
@@ -125,7 +125,7 @@ def test_the_front_door_of_compose_is_the_recipe_with_other_addresses():
     recipe, here = load(ROOT / "examples/front-door/config.yaml").config, load(CONFIG).config
     assert here.tool_access == recipe.tool_access
     theirs, ours = recipe.mcp_servers["payments"], here.mcp_servers["payments"]
-    assert ours.model_copy(update={"endpoint": theirs.endpoint}) == theirs
+    assert replace(ours, endpoint=theirs.endpoint) == theirs
     changed = {"issuer": recipe.auth.oidc.issuer}
     assert here.auth.oidc.model_copy(update=changed) == recipe.auth.oidc
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.config import Live, Loaded, load, reload
-from gateway.config.files import fingerprint, folders
+from gateway.config.files import folders
+from gateway.config.memory import Memory
 from gateway.config.watch import Watcher, on_hangup
 from gateway.errors import ConfigError, Unavailable
 from tests.support.files import written
@@ -173,9 +174,10 @@ def test_the_folders_of_a_linked_file_are_those_of_every_link_on_the_way(tmp_pat
 def test_the_fingerprint_is_of_contents_and_an_absent_file_has_one(tmp_path: Path):
     one, two = tmp_path / "one", tmp_path / "two"
     one.write_text("x")
-    before = fingerprint([one, two])
+    look = Memory().fingerprint
+    before = look([one, two])
     two.write_text("y")
-    assert len({before, fingerprint([one, two]), fingerprint([two])}) == 3
+    assert len({before, look([one, two]), look([two])}) == 3
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from gateway.cli.common import installation_options, json_option, ledger_of, mom
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gateway.config import Source
     from gateway.model import AuditEvent
 
 POLL_SECONDS = 0.5
@@ -31,12 +32,12 @@ def audit() -> None:
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 @json_option
-def tail(config_path: Path, state_dir: Path | None, lines: int, follow: bool, as_json: bool) -> None:
+def tail(config_path: Source, state_dir: Path | None, lines: int, follow: bool, as_json: bool) -> None:
     """Print the newest events, oldest first."""
     run(_tail(config_path, state_dir, lines, follow=follow, as_json=as_json))
 
 
-async def _tail(config_path: Path, state_dir: Path | None, lines: int, *, follow: bool, as_json: bool) -> None:
+async def _tail(config_path: Source, state_dir: Path | None, lines: int, *, follow: bool, as_json: bool) -> None:
     async with ledger_of(config_path, state_dir) as (ledger, _):
         newest = await ledger.newest_audit()
         seq = max(0, newest - lines)

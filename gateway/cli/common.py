@@ -7,6 +7,7 @@ import getpass
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -19,7 +20,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gateway.config import load
+from gateway import keys
+from gateway.config import Source, load
 from gateway.ledger.connect import open_ledger
 from gateway.state import StateDir
 
@@ -39,13 +41,24 @@ def default_config() -> Path:
     return (Path(home) if home else Path.home() / ".config") / "portcullis" / "config.yaml"
 
 
-config_option = click.option(
-    "--config",
-    "config_path",
+_TENANTS = "portcullis.tenants"
+
+
+def _keep_tenants(context: click.Context, _parameter: click.Parameter, value: Path | None) -> None:
+    context.meta[_TENANTS] = value
+
+
+def _source(context: click.Context, _parameter: click.Parameter, value: Path) -> Source:
+    return Source(value, context.meta.get(_TENANTS))
+
+
+_tenants_option = click.option(
+    "--tenants",
     type=click.Path(path_type=Path, dir_okay=False),
-    default=default_config,
-    show_default="~/.config/portcullis/config.yaml",
-    help="The configuration file.",
+    is_eager=True,
+    expose_value=False,
+    callback=_keep_tenants,
+    help="The file of the tenants, instead of tenants_file.",
 )
 state_dir_option = click.option(
     "--state-dir",
@@ -68,6 +81,19 @@ def together(*options: Option) -> Option:
     return decorate
 
 
+# A command gets both as one Source, under the name `config_path`.
+config_option = together(
+    click.option(
+        "--config",
+        "config_path",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default=default_config,
+        show_default="~/.config/portcullis/config.yaml",
+        callback=_source,
+        help="The configuration file.",
+    ),
+    _tenants_option,
+)
 # What every command takes that looks at, or changes, what is installed on this machine.
 installation_options = together(config_option, state_dir_option)
 
@@ -93,10 +119,10 @@ def warn(text: str) -> None:
     click.echo(f"warning: {text}", err=True)
 
 
-def ledger_of(config_path: Path, state_dir: Path | None) -> AbstractAsyncContextManager[tuple[Ledger, Loaded | None]]:
+def ledger_of(source: Source, state_dir: Path | None) -> AbstractAsyncContextManager[tuple[Ledger, Loaded | None]]:
     """Open the ledger that this configuration names; without the default file, that of the state directory."""
-    unnamed = config_path == default_config() and not config_path.exists()
-    loaded = None if unnamed else load(config_path)
+    unnamed = source == Source(default_config()) and not source.config.exists()
+    loaded = None if unnamed else load(source)
     url = loaded.config.storage.url if loaded else None
     return _opened(url or StateDir.open(state_dir).ledger_url, loaded)
 
@@ -124,6 +150,16 @@ def operator() -> dict[str, Any]:
     except (KeyError, OSError):
         name = str(os.getuid())
     return {"principal": f"local:{name}", "kind": "command_line", "issuer": None, "credential_id": None}
+
+
+def key_on_stdin() -> str:
+    """Return the key that is passed on stdin; never as an argument, which other users of the machine could see."""
+    secret = sys.stdin.readline().rstrip("\r\n")
+    if not secret:
+        raise click.UsageError("pass the key on stdin: … < file")
+    if secret.startswith(keys.PREFIX) and not keys.looks_like_key(secret):
+        raise click.ClickException("that begins like a key of this gateway, and its checksum is wrong: mistyped or cut")
+    return secret
 
 
 def moment(milliseconds: int | None) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
     from pathlib import Path
 
-    from gateway.config import Loaded
+    from gateway.config import Loaded, Source
     from gateway.ledger import Ledger
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ T = TypeVar("T")
 class Desk:
     """Where a command works, and for whom."""
 
-    config_path: Path
+    config_path: Source
     state_dir: Path | None
     as_json: bool
 
@@ -69,7 +69,7 @@ def at_the_desk(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command --config, --state-dir and --json as its first argument, a `Desk`."""
 
     @functools.wraps(command)
-    def with_desk(config_path: Path, state_dir: Path | None, as_json: bool, **rest: Any) -> None:
+    def with_desk(config_path: Source, state_dir: Path | None, as_json: bool, **rest: Any) -> None:
         command(Desk(config_path, state_dir, as_json), **rest)
 
     return together(installation_options, json_option)(with_desk)

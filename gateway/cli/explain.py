@@ -13,15 +13,16 @@ from rich.console import Console
 from gateway.cli.common import installation_options, json_option, plain, print_json, print_table, run
 from gateway.cli.local import onlooker, opa_url
 from gateway.config import load
-from gateway.config.values import PRINCIPAL, ROLES
+from gateway.config.values import PRINCIPAL
 from gateway.model import ANONYMOUS, CredentialKind, CredentialRef, Principal, Question, RequestInfo, View, flat_name
 from gateway.pdp.client import OpaClient
+from gateway.permissions import BUILT_IN
 from gateway.state import StateDir
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gateway.config import Config
+    from gateway.config import Config, Source
     from gateway.model import Mode
 
 DEADLINE_SECONDS = 5.0
@@ -62,13 +63,13 @@ def _arguments(_context: click.Context, _parameter: click.Parameter, value: str 
     help="Who asks, as user:… or service:…; without it and without --tenant, anonymous.",
 )
 @click.option("--group", "groups", multiple=True, help="A group of the principal; may be repeated.")
-@click.option("--role", type=click.Choice(ROLES), help="The role of the key that the principal presents.")
+@click.option("--role", type=click.Choice(tuple(BUILT_IN)), help="The role of the key that the principal presents.")
 @click.option("--server", help="Explain the endpoint of this server alone, where its tools have their own names.")
 @click.option("--tool", help="Explain a call of this tool, by the name that agents use, instead of a list.")
 @click.option("--arguments", callback=_arguments, help="The arguments of that call, as a JSON object.")
 @json_option
 def explain(
-    config_path: Path,
+    config_path: Source,
     state_dir: Path | None,
     tenant: str | None,
     principal: str | None,

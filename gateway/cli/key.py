@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +9,13 @@ import click
 
 from gateway import keys
 from gateway.audit import DAY_MS, event, now_ms
-from gateway.cli.common import moment, operator
+from gateway.cli.common import key_on_stdin, moment, operator
 from gateway.cli.desk import Desk, at_the_desk, caution
 from gateway.config import known_tenants
-from gateway.config.values import PRINCIPAL, ROLES
+from gateway.config.values import PRINCIPAL
 from gateway.errors import NotFound
 from gateway.model import TENANT_ID, Credential
+from gateway.permissions import BUILT_IN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,9 @@ def _tenant(_context: click.Context, _parameter: click.Parameter, value: str | N
 @key.command()
 @at_the_desk
 @click.option("--principal", required=True, callback=_principal, help="Whom the key speaks for: user:… or service:….")
-@click.option("--role", type=click.Choice(ROLES), help="A role of the key's own, at its tenant or else everywhere.")
+@click.option(
+    "--role", type=click.Choice(tuple(BUILT_IN)), help="A role of the key's own, at its tenant or else everywhere."
+)
 @click.option("--tenant", callback=_tenant, help="The tenant that the key belongs to; without it, none.")
 @click.option("--name", default="", help="What the key is for.")
 @click.option("--expires-in-days", type=click.IntRange(1, 3650), default=90, show_default=True)
@@ -128,12 +130,7 @@ async def _revoke(ledger: Ledger, credential_id: str) -> int:
 @key.command("hash")
 def hash_() -> None:
     """Read a key on stdin and print its SHA-256. It is not taken as an argument, which other users could see."""
-    secret = sys.stdin.readline().rstrip("\r\n")
-    if not secret:
-        raise click.UsageError("pass the key on stdin: portcullis key hash < file")
-    if secret.startswith(keys.PREFIX) and not keys.looks_like_key(secret):
-        raise click.ClickException("that begins like a key of this gateway, and its checksum is wrong: mistyped or cut")
-    click.echo(f"sha256:{keys.sha256(secret)}")
+    click.echo(f"sha256:{keys.sha256(key_on_stdin())}")
 
 
 def public(credential: Credential) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import click
 
 from bundles.signing import ensure_key, verification_keys
 from gateway.cli.common import installation_options
-from gateway.config import Config, load
+from gateway.config import Config, Source, load
 from gateway.errors import ConfigError, Mistake
 from gateway.pdp.opa_config import OpaSettings, opa_config
 from gateway.state import StateDir, write_whole
@@ -35,7 +35,7 @@ from gateway.state import StateDir, write_whole
     help="Write it there, 0600, with the token at --token-path, for an OPA that sees no state directory.",
 )
 def config(
-    config_path: Path,
+    config_path: Source,
     state_dir: Path | None,
     replica: str | None,
     sync_url: str | None,
@@ -56,7 +56,7 @@ def config(
     if output is not None:
         ensure_key(loaded, state)
     settings = OpaSettings(
-        sync_url=sync_url or _sync_url(loaded, config_path),
+        sync_url=sync_url or _sync_url(loaded, config_path.config),
         replica=name,
         token_path=token_path or token,
         keys=verification_keys(state.path),

@@ -24,7 +24,7 @@ from gateway.pdp.opa_binary import find
 
 if TYPE_CHECKING:
     from gateway.cli.changes import Report
-    from gateway.config import Loaded
+    from gateway.config import Loaded, Source
 
 AGE = re.compile(r"([0-9]{1,6})([smhd])")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -56,7 +56,7 @@ existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--fail-on-change", is_flag=True, help="End with status 1 if anything would change.")
 @json_option
 def replay(
-    config_path: Path,
+    config_path: Source,
     state_dir: Path | None,
     folder: Path | None,
     draft_config: Path | None,
@@ -95,7 +95,7 @@ class _Draft:
 
 
 async def _replayed(
-    config_path: Path, state_dir: Path | None, draft: _Draft, wanted: Wanted, audit_file: Path | None
+    config_path: Source, state_dir: Path | None, draft: _Draft, wanted: Wanted, audit_file: Path | None
 ) -> Report:
     async with ledger_of(config_path, state_dir) as (ledger, found):
         loaded = found or load(config_path)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from bundles.bundle import Content
     from bundles.signing import SigningKey
-    from gateway.config import Config
+    from gateway.config import Config, Source
     from gateway.model import AuditEvent
 
 LOG = logging.getLogger("portcullis.sync")
@@ -44,7 +44,7 @@ SWITCH_SECONDS = 0.0005
 @installation_options
 @click.option("--listen", help="HOST:PORT, or fd:N for a listening socket that is inherited; else sync.listen.")
 @click.option("--with-parent", is_flag=True, help="End when the process that started this one ends.")
-def sync(config_path: Path, state_dir: Path | None, listen: str | None, with_parent: bool) -> None:
+def sync(config_path: Source, state_dir: Path | None, listen: str | None, with_parent: bool) -> None:
     """Make signed bundles of configuration and ledger, for OPA. It gets them by long polling."""
     parent = os.getppid() if with_parent else None
     state = StateDir.open(state_dir)

@@ -15,6 +15,7 @@ from gateway import background, logs
 from gateway.app import running
 from gateway.cli.common import counted, installation_options, together, told_to_stop, warn
 from gateway.config import Loaded, exposed, known_tenants, load
+from gateway.config.reloading import report, standing_of
 from gateway.config.watch import Watcher, on_hangup
 from gateway.errors import ConfigError, Mistake
 from gateway.state import StateDir
@@ -22,6 +23,7 @@ from gateway.state import StateDir
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gateway.config import Source
     from gateway.operation import Gateway
 
 LOG = logging.getLogger("portcullis.gateway")
@@ -38,7 +40,7 @@ listener_options = together(
 
 @click.command()
 @listener_options
-def up(config_path: Path, state_dir: Path | None, host: str | None, port: int | None, insecure: bool) -> None:
+def up(config_path: Source, state_dir: Path | None, host: str | None, port: int | None, insecure: bool) -> None:
     """Run everything on this machine: gateway, OPA and sync. The latter two are the gateway's children."""
     state = StateDir.open(state_dir)
     with state.lock():
@@ -49,20 +51,23 @@ def up(config_path: Path, state_dir: Path | None, host: str | None, port: int | 
 
 @click.command()
 @listener_options
-def serve(config_path: Path, state_dir: Path | None, host: str | None, port: int | None, insecure: bool) -> None:
+def serve(config_path: Source, state_dir: Path | None, host: str | None, port: int | None, insecure: bool) -> None:
     """Run the gateway alone. Sync is at sync.url, OPA a child or at auth.opa.url."""
     _run(_loaded(config_path, host, port, insecure=insecure), StateDir.open(state_dir), with_sync=False)
 
 
-def _loaded(path: Path, host: str | None, port: int | None, *, insecure: bool) -> Loaded:
-    loaded = load(path).with_server(host, port)
+def _loaded(source: Source, host: str | None, port: int | None, *, insecure: bool) -> Loaded:
+    loaded = load(source).with_server(host, port)
     danger = exposed(loaded.config)
     if danger and not insecure:
-        raise ConfigError((Mistake(str(path), "auth.enabled", None, danger),))
+        raise ConfigError((Mistake(str(source), "auth.enabled", None, danger),))
     if danger:
         warn(danger)
     for text in loaded.warnings:
         warn(text)
+    for one in loaded.kept_back:
+        for mistake in one.mistakes:
+            warn(f"{standing_of(one)}: {mistake}")
     logs.configure(loaded.config.logging)
     return loaded
 
@@ -125,8 +130,14 @@ async def _announce(gateway: Gateway) -> None:
 
 async def _put_in_force(gateway: Gateway, found: Loaded | ConfigError) -> None:
     """Put a new configuration in force; a bad one is logged whole, and the old one stays."""
-    if isinstance(found, Loaded):
-        await gateway.reload(found)
-    else:
+    if isinstance(found, ConfigError):
         for mistake in found.mistakes:
             LOG.error("the configuration is refused, the old one stays: %s", mistake)
+        return
+    before = gateway.loaded
+    report(before.kept_back, found.kept_back)
+    if found.kept_back != before.kept_back and found.config == before.config:
+        # A catalog that is not taken changes nothing; nobody's servers are listed again for it.
+        gateway.loaded = found
+    else:
+        await gateway.reload(found)

@@ -8,9 +8,9 @@ import logging
 import signal
 from typing import TYPE_CHECKING
 
-from gateway.config.files import POLL_SECONDS, FileWatch, fingerprint
+from gateway.config.files import POLL_SECONDS, FileWatch
 from gateway.config.loader import Loaded
-from gateway.config.reloading import reload
+from gateway.config.reloading import Outcome, reload
 from gateway.errors import ConfigError, GatewayError
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ class Watcher:
         self._current = current
         self._deliver = deliver
         self._watch = FileWatch(lambda: current().files, poll_seconds=poll_seconds)
-        self._asked = False
+        self._asked = self._ended = False
+        self._waiting: list[asyncio.Future[Outcome]] = []
         self._seen = current().digest
         self._failed = ""
 
@@ -45,27 +46,59 @@ class Watcher:
         self._asked = True
         self._watch.trigger()
 
+    async def reload(self) -> Outcome:
+        """Read the files again now, changed or not, and return what came of it; needs `run` to be running."""
+        told: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        if self._ended:
+            told.cancel()
+        self._waiting.append(told)
+        self.trigger()
+        return await told
+
     async def run(self) -> None:
-        """Watch until cancelled."""
-        await self._watch.every_look(self._look)
+        """Watch until cancelled; whoever waits for an outcome then is cancelled too."""
+        try:
+            await self._watch.every_look(self._look)
+        finally:
+            self._ended = True
+            for told in self._waiting:
+                told.cancel()
 
     async def _look(self) -> None:
         asked, self._asked = self._asked, False
-        seen = await asyncio.to_thread(fingerprint, self._current().files)
+        current = self._current()
+        seen = await asyncio.to_thread(current.memory.fingerprint, current.files)
         if not (asked or self._failed) and seen == self._seen:
             return
-        outcome = await asyncio.to_thread(_attempt, self._current())
+        # Whoever asks from here on may have changed a file that is read already, and is told of the next look.
+        waiting, self._waiting = self._waiting, []
+        asked, self._asked = asked or self._asked, False
+        try:
+            outcome = await self._read_again(asked=asked, seen=seen)
+        except BaseException:
+            self._waiting += waiting
+            raise
+        for told in waiting:
+            if not told.done():
+                told.set_result(outcome)
+
+    async def _read_again(self, *, asked: bool, seen: str) -> Outcome:
+        found = await asyncio.to_thread(_attempt, self._current())
         # What was read counts, and not what lies there by now: a change made meanwhile is still news.
-        self._seen = outcome.digest if isinstance(outcome, Loaded) else seen
-        failed = str(outcome) if isinstance(outcome, ConfigError) else ""
+        self._seen = found.digest if isinstance(found, Loaded) else seen
+        failed = str(found) if isinstance(found, ConfigError) else ""
+        trouble = None
         if asked or not failed or failed != self._failed:
             try:
-                await self._deliver(outcome)
+                await self._deliver(found)
             except GatewayError as error:
                 # Tried again at the next look: an edit that takes rights away must not get lost with the moment.
-                failed = str(error)
+                failed = trouble = str(error)
                 LOG.error("the configuration was read and cannot be put in force: %s", error)
         self._failed = failed
+        current = self._current()
+        mistakes = found.mistakes if isinstance(found, ConfigError) else ()
+        return Outcome(current.hash, mistakes, current.kept_back, trouble)
 
 
 def _attempt(current: Loaded) -> Loaded | ConfigError:
