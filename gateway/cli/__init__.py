@@ -21,6 +21,7 @@ FAMILIES: Mapping[str, str] = {
     "doctor": "doctor",
     "explain": "explain",
     "key": "key",
+    "tenant": "tenant",
     "tool": "tool",
     "policy": "policy",
     "replica": "replica",

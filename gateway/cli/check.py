@@ -15,6 +15,8 @@ from bundles.globs import Glob
 from gateway.audit import now_ms
 from gateway.cli.common import config_option, counted, json_option, print_json, run
 from gateway.config import exposed, load
+from gateway.config.reloading import standing_of
+from gateway.config.warnings_tenants import several
 from gateway.errors import ConfigError, EngineMissing, UpstreamFailed
 from gateway.model import ServerInventory
 from gateway.pdp.opa_binary import find
@@ -23,10 +25,9 @@ from gateway.upstream.pool import Upstreams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from bundles.expand import Collision
-    from gateway.config import Config, Loaded
+    from gateway.config import Config, Loaded, Source
     from gateway.errors import Mistake
 
 
@@ -45,6 +46,7 @@ class Found:
         return {"level": level, "text": self.text, **(asdict(self.mistake) if self.mistake else {})}
 
 
+KEYS = ("allow_list", "deny_list")
 Check = Callable[["Loaded"], Awaitable[tuple[Found, ...]]]
 
 
@@ -53,6 +55,15 @@ async def warnings_of(loaded: Loaded) -> tuple[Found, ...]:
     danger = exposed(loaded.config)
     return tuple(
         Found(text) for text in (*loaded.warnings, *([f"up and serve refuse this: {danger}"] if danger else []))
+    )
+
+
+async def catalogs_of(loaded: Loaded) -> tuple[Found, ...]:
+    """Say what is wrong with catalogs, and with what tenants are offered: each mistake suspends its tenant alone."""
+    return tuple(
+        Found(f"{mistake} ({standing_of(one)})", error=True, mistake=mistake)
+        for one in loaded.kept_back
+        for mistake in one.mistakes
     )
 
 
@@ -97,7 +108,8 @@ def _unmatched(config: Config, listed: ServerInventory) -> Iterator[str]:
     server, at = config.mcp_servers[listed.server], f"mcp_servers.{listed.server}"
     lists = [(f"{at}.tools", server.tools)]
     lists += [(f"{at}.tool_access.member.{tenant}", own) for tenant, own in server.tool_access.member.items()]
-    entries = [(f"{where}.{key}", getattr(own, key)) for where, own in lists for key in ("allow_list", "deny_list")]
+    entries = [(f"{where}.{key}", getattr(own, key)) for where, own in lists for key in KEYS]
+    entries += _offered(config, listed.server)
     entries.append((f"{at}.tool_projection.withdrawn", server.tool_projection.withdrawn))
     for tenant, override in server.tool_projection.tenant_overrides.items():
         entries.append((f"{at}.tool_projection.tenant_overrides.{tenant}.withdrawn", override.withdrawn))
@@ -108,17 +120,29 @@ def _unmatched(config: Config, listed: ServerInventory) -> Iterator[str]:
                 yield f"{where}: {pattern} matches no tool that {listed.server} has now ({names})"
 
 
+def _offered(config: Config, server: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield the entries of catalogs about a server, each with the tenants whose catalogs have it."""
+    tenants: dict[tuple[str, str], set[str]] = {}
+    for tenant in config.tenants:
+        offer = tenant.catalog.servers.get(server) if tenant.catalog else None
+        for key in KEYS:
+            for pattern in getattr(offer.tools, key) if offer else ():
+                tenants.setdefault((key, pattern), set()).add(tenant.id)
+    for (key, pattern), ids in sorted(tenants.items()):
+        yield f"catalog of {several(ids)}: servers.{server}.tools.{key}", (pattern,)
+
+
 def _colliding(one: Collision) -> Found:
     return Found(f"the name {one.name!r} of {', '.join(one.ids)} is offered by none of them, because several have it")
 
 
-CHECKS: tuple[Check, ...] = (warnings_of, policy_of, servers_of)
+CHECKS: tuple[Check, ...] = (warnings_of, catalogs_of, policy_of, servers_of)
 
 
 @click.command()
 @config_option
 @json_option
-def check(config_path: Path, as_json: bool) -> None:
+def check(config_path: Source, as_json: bool) -> None:
     """Check configuration, custom policy and servers. Status 1 where there is an error, 0 with warnings alone."""
     found = run(_found(config_path))
     failed = any(one.error for one in found)
@@ -130,7 +154,7 @@ def check(config_path: Path, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-async def _found(config_path: Path) -> tuple[Found, ...]:
+async def _found(config_path: Source) -> tuple[Found, ...]:
     try:
         loaded = load(config_path)
     except ConfigError as error:
@@ -142,7 +166,7 @@ def _mistaken(error: ConfigError) -> tuple[Found, ...]:
     return tuple(Found(str(mistake), error=True, mistake=mistake) for mistake in error.mistakes)
 
 
-def _print(config_path: Path, found: tuple[Found, ...]) -> None:
+def _print(config_path: Source, found: tuple[Found, ...]) -> None:
     for one in found:
         click.echo(f"{'error' if one.error else 'warning'}: {one.text}", err=one.error)
     errors = sum(one.error for one in found)

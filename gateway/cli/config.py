@@ -1,4 +1,4 @@
-"""`portcullis config`: the configuration's JSON Schema, for editors."""
+"""`portcullis config`: the JSON Schemas of the configuration's files, for editors."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import json
 
 import click
 
+from gateway.config.forms import CATALOG, CONFIG, TENANTS
 from gateway.config.json_schema import json_schema
+
+FORMS = {"config": CONFIG, "tenants": TENANTS, "catalog": CATALOG}
 
 
 @click.group()
 def config() -> None:
-    """The configuration file: its schema."""
+    """The configuration files: their schemas."""
 
 
 @config.command()
-def schema() -> None:
-    """Print the JSON Schema of config.yaml."""
-    click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+@click.argument("file", type=click.Choice(tuple(FORMS)), default="config")
+def schema(file: str) -> None:
+    """Print the JSON Schema of config.yaml, of tenants.yaml or of a catalog file."""
+    click.echo(json.dumps(json_schema(FORMS[file].root), indent=2, ensure_ascii=False))

@@ -25,9 +25,9 @@ from gateway.state import StateDir
 from gateway.upstream.pool import Upstreams
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
-    from gateway.config import Config, Loaded
+    from gateway.config import Config, Loaded, Source
     from gateway.errors import Mistake
     from gateway.model import LedgerMeta
 
@@ -69,7 +69,7 @@ class Patient:
 @click.command()
 @installation_options
 @json_option
-def doctor(config_path: Path, state_dir: Path | None, as_json: bool) -> None:
+def doctor(config_path: Source, state_dir: Path | None, as_json: bool) -> None:
     """Look at every part of what runs. OPA, bundles per replica, issuer keys, servers, clock, storage and drift."""
     findings = run(_findings(config_path, StateDir.open(state_dir)))
     failed = any(finding.level == ERROR for finding in findings)
@@ -81,17 +81,25 @@ def doctor(config_path: Path, state_dir: Path | None, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-async def _findings(config_path: Path, state: StateDir) -> list[Finding]:
+async def _findings(config_path: Source, state: StateDir) -> list[Finding]:
     try:
         loaded = load(config_path)
     except ConfigError as error:
         # A gateway that runs goes on with the configuration that it has; this is what keeps it from a new one.
         return [Finding("config", ERROR, str(mistake), mistake) for mistake in error.mistakes]
     found = [Finding("config", WARNING, text) for text in loaded.warnings]
+    found += _kept_back(loaded)
     found.append(Finding("config", OK, f"{config_path} is whole, hash {loaded.hash[:12]}"))
     storage, meta = await _storage(loaded, state)
     patient = Patient(loaded, state, meta)
     return [*found, storage, *[finding for look in LOOKS for finding in await look(patient)]]
+
+
+def _kept_back(loaded: Loaded) -> Iterator[Finding]:
+    """Yield what is wrong with catalogs; a gateway that runs keeps the last good ones, which a new start would not."""
+    for one in loaded.kept_back:
+        for mistake in one.mistakes:
+            yield Finding("tenants", ERROR, f"{one.tenant}: {mistake}; a start would suspend the tenant", mistake)
 
 
 async def _storage(loaded: Loaded, state: StateDir) -> tuple[Finding, LedgerMeta | None]:
