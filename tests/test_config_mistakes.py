@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from gateway.config import load
 from gateway.config.known import all_keys, known_keys
 from gateway.config.schema import Config
+from gateway.config.tenants import Catalog, TenantsFile
 from gateway.errors import ConfigError
 from tests.support.files import RECIPE, loaded, mistakes
+from tests.support.teams import Teams
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -248,6 +250,23 @@ def nested(entries: list[tuple[tuple[str, ...], object]]) -> dict[str, object]:
                 at[name] = fresh if isinstance(fresh, dict) else {}
                 at = at[name]
     return root
+
+
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data(), st.sampled_from([(TenantsFile, "tenants.yaml"), (Catalog, "catalogs/team-a.yaml")]))
+def test_whatever_stands_in_tenants_yaml_or_a_catalog_it_loads_or_every_mistake_is_said(
+    tmp_path: Path, data: st.DataObject, form: tuple[type, str]
+):
+    root, name = form
+    paths = st.sampled_from(sorted(all_keys(root), key=str))
+    entries = data.draw(st.lists(st.tuples(paths, VALUES), max_size=5))
+    teams = Teams(tmp_path)
+    teams.write(json.dumps(nested(entries)), name)
+    found = teams.mistakes()
+    assert all(message for *_, message in found)
+    # Of a catalog no mistake refuses anything but itself.
+    if teams.loaded or name != "tenants.yaml":
+        assert teams.load().hash == teams.load().hash == teams.reload().hash
 
 
 @settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])

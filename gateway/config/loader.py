@@ -70,7 +70,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """config.yaml by itself: `rows` are the tenants that it defines; None, both, where nothing can be made of it."""
+    """config.yaml by itself; `config` is None where nothing can be made of it, `rows` where it has a mistake."""
 
     config: Config | None
     rows: Rows | None
@@ -129,9 +129,10 @@ def _config(source: Source, look: Look) -> _Read:
         context = Context(folder, look.environ)
         document = parse(raw, str(path), CONFIG.bounds)
         found = validated(document, CONFIG, rules, context)
-        lines = Lines(path, CONFIG.bounds)
-        rows = Rows.of(found.value.tenants, folder, (folder,), lines) if found.value else None
-        return _Read(found.value, rows, found.mistakes), context
+        if found.value is None or found.mistakes:
+            return _Read(found.value, None, found.mistakes), context
+        rows = Rows.of(found.value.tenants, folder, (folder,), Lines(path, CONFIG.bounds))
+        return _Read(found.value, rows, ()), context
 
     try:
         return look.made("config", path.absolute(), Terms(CONFIG.bounds.max_bytes), (), make)
