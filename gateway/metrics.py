@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+from gateway.series import Counter, Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,31 +32,38 @@ class Metrics:
         self._codes: set[str] = set()
         self.registry = CollectorRegistry()
         self._requests = Counter(
-            "portcullis_http_requests",
-            "HTTP requests by route and status.",
-            ["route", "status"],
-            registry=self.registry,
+            self.registry, "portcullis_http_requests", "HTTP requests by route and status.", ("route", "status")
         )
         self._events = Counter(
-            "portcullis_events", "Audit events by type, outcome and reason.", ["type", "outcome", "reason"],
-            registry=self.registry,
-        )  # fmt: skip
+            self.registry,
+            "portcullis_events",
+            "Audit events by type, outcome and reason.",
+            ("type", "outcome", "reason"),
+        )
         self._decisions = Counter(
-            "portcullis_decisions", "Decisions by action, outcome and tenant.", ["action", "outcome", "tenant"],
-            registry=self.registry,
-        )  # fmt: skip
+            self.registry,
+            "portcullis_decisions",
+            "Decisions by action, outcome and tenant.",
+            ("action", "outcome", "tenant"),
+        )
         self._decision_seconds = Histogram(
-            "portcullis_decision_seconds", "Time until OPA's decision was there.", ["action"],
-            buckets=DECISION_BUCKETS, registry=self.registry,
-        )  # fmt: skip
+            self.registry,
+            "portcullis_decision_seconds",
+            "Time until OPA's decision was there.",
+            ("action",),
+            DECISION_BUCKETS,
+        )
         self._upstream_seconds = Histogram(
-            "portcullis_upstream_seconds", "Time until a server had answered a call.", ["server", "outcome"],
-            buckets=UPSTREAM_BUCKETS, registry=self.registry,
-        )  # fmt: skip
+            self.registry,
+            "portcullis_upstream_seconds",
+            "Time until a server had answered a call.",
+            ("server", "outcome"),
+            UPSTREAM_BUCKETS,
+        )
 
     def answered(self, route: str, status: int) -> None:
         """Count one HTTP response; `route` is the pattern that matched, never the path that was sent."""
-        self._requests.labels(route, status).inc()
+        self._requests.add((route, str(status)))
 
     def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
         """Add a gauge whose value is looked up when it is asked for."""
@@ -62,16 +71,16 @@ class Metrics:
 
     def observe(self, event: AuditEvent) -> None:
         """Count one event."""
-        self._events.labels(event.type, event.outcome, self._reason(event)).inc(event.count)
+        self._events.add((event.type, event.outcome, self._reason(event)), event.count)
         if event.type not in DECISION_EVENTS:
             return
         action = str(event.target.get("action", ""))
         tenant = event.tenant if event.tenant and self._known_tenant(event.tenant) else OTHER if event.tenant else ""
-        self._decisions.labels(action, event.outcome, tenant).inc()
+        self._decisions.add((action, event.outcome, tenant))
         if (seconds := event.policy.get("seconds")) is not None:
-            self._decision_seconds.labels(action).observe(seconds)
+            self._decision_seconds.observe((action,), seconds)
         if (seconds := event.target.get("seconds")) is not None:
-            self._upstream_seconds.labels(event.target["server"], event.outcome).observe(seconds)
+            self._upstream_seconds.observe((event.target["server"], event.outcome), seconds)
 
     def _reason(self, event: AuditEvent) -> str:
         """Return the reason's label. Custom policy may write what a caller sent into a code: so many are told apart."""
