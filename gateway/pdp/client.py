@@ -13,11 +13,13 @@ import msgspec
 
 from gateway.errors import DecisionUnavailable
 from gateway.pdp.connection import Closed, Connection, Late
+from gateway.pdp.deadlines import Deadlines
 from gateway.pdp.lanes import Lanes
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from gateway.pdp.deadlines import Deadline
     from gateway.pdp.http1 import Answer
 
 # More questions at once than OPA has cores to decide on only make each of them late (measured: bench.gateway).
@@ -77,7 +79,7 @@ class OpaClient:
         """`deadline` is in seconds, for waiting, connecting and the answer; `tls` defaults to the system's trust."""
         self.address = Address.parse(url)
         self._tls = (tls or ssl.create_default_context()) if self.address.tls else None
-        self._deadline = deadline
+        self._deadlines = Deadlines(deadline)
         self._limit = max_answer_bytes
         self._lanes = Lanes(connections, waiting_per_lane)
         self._connections: set[Connection] = set()
@@ -92,15 +94,11 @@ class OpaClient:
 
         `path` is one of the gateway's own constants, never made of what a caller sent.
         """
-        deadline = asyncio.get_running_loop().time() + self._deadline
-        if self._failures >= FAILURES_BEFORE_PROBING:
-            await self._probe(deadline)
-        if not self._lanes.try_enter():
-            await self._wait(lane, deadline)
+        deadline = self._deadlines.begin()
         try:
-            answer = await self._counted(b"%b%d\r\n\r\n%b" % (self._head(path), len(body), body), deadline)
+            answer = await self._answer(b"%b%d\r\n\r\n%b" % (self._head(path), len(body), body), lane, deadline)
         finally:
-            self._lanes.leave()
+            self._deadlines.end(deadline)
         if answer.status != 200:
             raise DecisionUnavailable(complaint(answer.status, answer.body))
         return answer.body
@@ -121,6 +119,7 @@ class OpaClient:
             connection.close()
         self._idle.clear()
         self._connections.clear()
+        self._deadlines.close()
         await asyncio.sleep(0)  # lets the transports report their end before the loop may stop
 
     async def __aenter__(self) -> Self:
@@ -138,23 +137,22 @@ class OpaClient:
             self._heads[path] = head = head % (path.encode("ascii"), self._host)
         return head
 
-    async def _wait(self, lane: str, deadline: float) -> None:
-        try:
-            async with asyncio.timeout_at(deadline):
-                await self._lanes.enter(lane)
-        except TimeoutError:
-            raise DecisionUnavailable("no connection to OPA came free within the deadline") from None
-
-    async def _counted(self, request: bytes, deadline: float) -> Answer:
+    async def _answer(self, request: bytes, lane: str, deadline: Deadline) -> Answer:
+        if self._failures >= FAILURES_BEFORE_PROBING:
+            await self._probe(deadline)
+        if not self._lanes.try_enter():
+            await self._lanes.enter(lane, deadline)
         try:
             answer = await self._exchange(request, deadline)
         except DecisionUnavailable:
             self._failures += 1
             raise
+        finally:
+            self._lanes.leave()
         self._failures = 0
         return answer
 
-    async def _exchange(self, request: bytes, deadline: float) -> Answer:
+    async def _exchange(self, request: bytes, deadline: Deadline) -> Answer:
         while self._idle:
             connection = self._idle.pop()
             if connection.idle:
@@ -167,7 +165,7 @@ class OpaClient:
             self._connections.discard(connection)
         return await self._ask(await self._open(deadline), request, deadline)
 
-    async def _ask(self, connection: Connection, request: bytes, deadline: float) -> Answer:
+    async def _ask(self, connection: Connection, request: bytes, deadline: Deadline) -> Answer:
         try:
             return await connection.ask(request, deadline)
         finally:
@@ -176,12 +174,12 @@ class OpaClient:
             else:
                 self._connections.discard(connection)
 
-    async def _open(self, deadline: float) -> Connection:
+    async def _open(self, deadline: Deadline) -> Connection:
         loop = asyncio.get_running_loop()
         connection = Connection(loop, self._limit)
         address = self.address
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(deadline.at):
                 if address.path is not None:
                     await loop.create_unix_connection(lambda: connection, address.path)
                 else:
@@ -193,7 +191,7 @@ class OpaClient:
         self._connections.add(connection)
         return connection
 
-    async def _probe(self, deadline: float) -> None:
+    async def _probe(self, deadline: Deadline) -> None:
         """Ask OPA's /health, alone, on a connection of its own: a tenant's slow questions cannot answer for it."""
         if self._probing:
             raise DecisionUnavailable("OPA does not answer")

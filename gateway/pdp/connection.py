@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from gateway.errors import DecisionUnavailable
 from gateway.pdp.http1 import Answer, Malformed
+
+if TYPE_CHECKING:
+    from gateway.pdp.deadlines import Deadline
 
 
 class Closed(DecisionUnavailable):
@@ -41,8 +44,8 @@ class Connection(asyncio.Protocol):
         self._answer: Answer | None = None
         self._turn: asyncio.Future[Answer] | None = None
 
-    async def ask(self, request: bytes, deadline: float) -> Answer:
-        """Send a whole request and return its whole answer; `deadline` is in the loop's time.
+    async def ask(self, request: bytes, deadline: Deadline) -> Answer:
+        """Send a whole request and return its whole answer.
 
         Raises Closed, Late or Malformed. A cancelled question closes the connection.
         """
@@ -53,26 +56,19 @@ class Connection(asyncio.Protocol):
         self._answer = Answer(self._limit)
         turn: asyncio.Future[Answer] = self._loop.create_future()
         self._turn = turn
-        timer = self._loop.call_at(deadline, self._expire, turn)
+        deadline.covers(turn, Late)
         try:
             transport.write(request)
-            answer = await turn
+            return await turn
         except BaseException:
             self.close()
             raise
-        finally:
-            timer.cancel()
-        return answer
 
     def close(self) -> None:
         """Drop the connection at once, with whatever is under way on it."""
         self.idle = False
         if self._transport is not None:
             self._transport.abort()
-
-    def _expire(self, turn: asyncio.Future[Answer]) -> None:
-        if not turn.done():
-            turn.set_exception(Late())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note that questions may be asked from now on."""

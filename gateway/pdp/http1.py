@@ -52,7 +52,11 @@ class Answer:
                 if found is None:
                     return False
                 self.head, data = found
-                self._body = body = self._body_of(self.head)
+                self._require_usable(self.head)
+                if len(data) == self.head.length:
+                    self.body = data  # all of it has come with the head, as it nearly always does
+                    return True
+                self._body = body = body_of(self.head, self._limit)
             body.feed(data, self._parts)
         except http1.Malformed as error:
             raise Malformed(str(error)) from None
@@ -65,7 +69,7 @@ class Answer:
         self.body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         return True
 
-    def _body_of(self, head: Head) -> Body:
+    def _require_usable(self, head: Head) -> None:
         if head.status < 200:
             raise Malformed("is an interim one")
         if head.length is None and not head.chunked:
@@ -74,4 +78,3 @@ class Answer:
             raise Malformed("has a content coding that was not offered")
         if (head.length or 0) > self._limit:
             raise Malformed("is too large")
-        return body_of(head, self._limit)

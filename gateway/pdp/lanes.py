@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 from gateway.errors import DecisionUnavailable
+
+if TYPE_CHECKING:
+    from gateway.pdp.deadlines import Deadline
+
+
+class NoTurn(DecisionUnavailable):
+    """No slot came free in time."""
+
+    def __init__(self) -> None:
+        super().__init__("no connection to OPA came free within the deadline")
 
 
 class Lanes:
@@ -32,8 +43,11 @@ class Lanes:
         self._free -= 1
         return True
 
-    async def enter(self, lane: str) -> None:
-        """Take a slot, waiting for this lane's turn; raises DecisionUnavailable when too many of the lane wait."""
+    async def enter(self, lane: str, deadline: Deadline | None = None) -> None:
+        """Take a slot, waiting for this lane's turn.
+
+        Raises DecisionUnavailable when too many of the lane wait, or when the turn does not come before the deadline.
+        """
         if self.try_enter():
             return
         queue = self._queues.setdefault(lane, OrderedDict())
@@ -41,14 +55,16 @@ class Lanes:
             raise DecisionUnavailable("too many questions of this tenant are waiting")
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         queue[turn] = None
+        if deadline is not None:
+            deadline.covers(turn, NoTurn)
         try:
             await turn
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, NoTurn):
             self._forget(lane, turn)
             raise
 
     def _forget(self, lane: str, turn: asyncio.Future[None]) -> None:
-        if turn.done() and not turn.cancelled():
+        if turn.done() and not turn.cancelled() and turn.exception() is None:
             self.leave()  # the turn came in the same moment as the cancellation
             return
         queue = self._queues.get(lane)

@@ -20,7 +20,7 @@ from gateway.pdp.decision import (
 from gateway.pdp.question import CALL, LIST, encode, lane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from gateway.model import AdminDecision, CallDecision, ListDecision, Mode
     from gateway.pdp.client import OpaClient
@@ -73,17 +73,17 @@ class Pdp:
             f"{root}/{name}/decision?strict-builtin-errors" for name in ("call", "list", "admin", "explain")
         )
 
-    async def call(self, question: Question) -> CallDecision:
+    def call(self, question: Question) -> Awaitable[CallDecision]:
         """Decide a call of one tool."""
-        return await self._ask(self._call, question, parse_call)
+        return self._ask(self._call, question, parse_call)
 
-    async def list(self, question: Question) -> ListDecision:
+    def list(self, question: Question) -> Awaitable[ListDecision]:
         """Decide which tools are visible."""
-        return await self._ask(self._list, question, parse_list)
+        return self._ask(self._list, question, parse_list)
 
-    async def admin(self, question: Question) -> AdminDecision:
+    def admin(self, question: Question) -> Awaitable[AdminDecision]:
         """Decide an admin action; its permission is the question's `action`."""
-        return await self._ask(self._admin, question, parse_admin)
+        return self._ask(self._admin, question, parse_admin)
 
     async def explain(self, question: Question) -> dict[str, Any]:
         """Return what each layer says of the question, for people; it admits nothing."""
@@ -125,11 +125,11 @@ class Pdp:
         self._mark.admit(verdict.epoch, verdict.revision, since=since)
         return verdict
 
-    async def _query(self, path: str, question: Question) -> bytes:
+    def _query(self, path: str, question: Question) -> Awaitable[bytes]:
         body = encode(
             question, self._mode, arguments=self._custom_policy(), max_arguments_bytes=self._max_arguments_bytes
         )
-        return await self._client.query(path, body, lane=lane(question))
+        return self._client.query(path, body, lane=lane(question))
 
 
 def _stranger(verdict: Verdict, current: str) -> str:
