@@ -46,10 +46,11 @@ from gateway.single_flight import SingleFlight
 from gateway.upstream.pool import Upstreams
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
     from ssl import SSLContext
 
     from gateway.config import Config, Loaded
+    from gateway.endpoints.reply import Answer
     from gateway.ledger import Ledger
     from gateway.state import StateDir
 
@@ -194,19 +195,24 @@ async def _served(stack: AsyncExitStack, gateway: Gateway) -> None:
         ops,
     )
     onion = Onion(lambda: gateway.live.value.config, metrics, gateway.rooms.gate.malformed)
-    app = application(onion, [route for endpoint in endpoints for route in endpoint.routes()])
+    handler = application(onion, [route for endpoint in endpoints for route in endpoint.routes()])
     tls = tls_context(gateway.live.value.config)
-    gateway.address = await _listening(stack, app, server.host, server.port, "server.port", tls)
+    gateway.address = await _listening(stack, handler, server.host, server.port, "server.port", tls)
     if listen := gateway.live.value.config.metrics.listen:
         private = application(onion, ops.private_routes())
         await _listening(stack, private, *host_port(listen), "metrics.listen")
 
 
 async def _listening(
-    stack: AsyncExitStack, app: web.Application, host: str, port: int, key: str, tls: SSLContext | None = None
+    stack: AsyncExitStack,
+    handler: Callable[[web.Request], Awaitable[Answer]],
+    host: str,
+    port: int,
+    key: str,
+    tls: SSLContext | None = None,
 ) -> str:
     """Listen until the stack unwinds and return the URL; raises ConfigError, naming the key, where that cannot be."""
-    runner = Runner(app)
+    runner = Runner(handler)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     site = web.TCPSite(runner, host, port, ssl_context=tls)

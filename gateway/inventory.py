@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.errors import Unavailable, UpstreamFailed
-from gateway.mcp.tools import Fragment, Tool, fragment
+from gateway.lru import Lru
+from gateway.mcp.tools import Fragment, Tool, fragment, joined
 from gateway.model import Mode, ServerInventory, ToolRef, View, flat_name
 from gateway.single_flight import SingleFlight
 
@@ -26,6 +27,8 @@ REFRESH_SECONDS = 60.0
 # A list waits this long at most for definitions that it lacks, and a server is not asked for them more often.
 FETCH_SECONDS = 2.0
 FETCH_AGAIN_SECONDS = 5.0
+# Whole lists, so that one that is asked for again and again costs the same however many tools are in it.
+MAX_ENCODED_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Inventory:
         self._kept: dict[str, str] = {}
         self._listings: dict[str, Listing] = {}
         self._refreshing: dict[str, SingleFlight[None]] = {}
+        self._encoded: Lru[tuple[bool, tuple[str, ...]], Fragment] = Lru(MAX_ENCODED_BYTES, _size)
         self.left_out = 0
         """How many definitions were missing from lists so far."""
         self.replace(servers, mode)
@@ -98,6 +102,18 @@ class Inventory:
         for known in (self._definitions, self._defined, self._kept, self._listings):
             for name in known.keys() - self._refreshing.keys():
                 del known[name]
+        self._encoded.clear()
+
+    async def listing(self, ids: tuple[str, ...], view: View) -> Fragment:
+        """Return what `fragments` does as the elements of one list, which is encoded anew only when it may differ."""
+        key = (self._plain(view), ids)
+        known = self._encoded.get(key)
+        if known is None:
+            found = await self.fragments(ids, view)
+            known = joined(found)
+            if len(found) == len(ids):
+                self._encoded.put(key, known)
+        return known
 
     async def fragments(self, ids: Iterable[str], view: View) -> list[Fragment]:
         """Return the definitions of these tools in this order, under the names they have in that view.
@@ -158,6 +174,7 @@ class Inventory:
             if server not in self._refreshing:
                 return
             self._definitions[server], self._defined[server] = definitions, digest
+            self._encoded.clear()
         elif server not in self._refreshing:
             return
         self._listings[server] = Listing(len(tools), None, self._clock())
@@ -182,8 +199,11 @@ class Inventory:
                 LOG.warning("%s could not be listed: it %s", server, why)
             self._listings[server] = Listing(len(self._definitions.get(server, ())), why, self._clock())
 
+    def _plain(self, view: View) -> bool:
+        return self._front_door or view is View.SERVER
+
     def _find(self, ids: Sequence[str], view: View) -> tuple[list[Fragment], list[str]]:
-        plain = self._front_door or view is View.SERVER
+        plain = self._plain(view)
         found, missing = [], []
         for id_ in ids:
             server, _, _ = id_.partition("/")
@@ -217,6 +237,10 @@ def _definitions(server: str, tools: Iterable[Tool]) -> Mapping[str, _Definition
 def _definition(server: str, tool: Tool) -> _Definition:
     plain = fragment(tool.definition, tool.name)
     return _Definition(plain, fragment(tool.definition, flat_name(server, tool.name, Mode.EGRESS)))
+
+
+def _size(encoded: Fragment) -> int:
+    return len(encoded.modern) + (0 if encoded.legacy is encoded.modern else len(encoded.legacy))
 
 
 def _digest(tools: Sequence[Tool]) -> str:

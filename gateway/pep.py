@@ -14,7 +14,7 @@ from gateway.model import Question
 from gateway.recording import Caller, Recording
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from gateway.audit import AuditTrail
     from gateway.inventory import Inventory
@@ -37,7 +37,7 @@ class Pep:
         self._trail = trail
         self._audit_arguments = audit_arguments
 
-    async def list_tools(self, caller: Caller) -> Sequence[Fragment]:
+    async def list_tools(self, caller: Caller) -> Fragment:
         """Return the encoded definitions of exactly the tools that the caller may see, in a stable order.
 
         Raises DecisionUnavailable, and InvalidCredential if policy knows the credential as revoked.
@@ -46,7 +46,7 @@ class Pep:
             decision = await recording.decided(self._pdp.list(self._question("tools/list", caller)))
             require_credential(decision, caller.principal)
             recording.target["count"] = len(decision.ids)
-            return await self._inventory.fragments(decision.ids, caller.view)
+            return await self._inventory.listing(decision.ids, caller.view)
 
     async def call_tool(
         self, caller: Caller, name: str, arguments: Mapping[str, Any] | None, meta: Mapping[str, Any]
@@ -89,5 +89,5 @@ def require_credential(verdict: Verdict, principal: Principal) -> None:
 
     It names the kind of credential as authentication does, so that the caller cannot tell which of the two refused.
     """
-    if any(reason.code == "credential_revoked" for reason in verdict.reasons):
+    if verdict.reasons and any(reason.code == "credential_revoked" for reason in verdict.reasons):
         raise InvalidCredential("revoked", principal.kind)

@@ -188,6 +188,17 @@ async def test_what_is_older_than_http_1_1_is_told_so_whatever_it_asks_for(guard
         assert b"HTTP/1.1 is required" in answer
 
 
+async def test_a_client_that_asks_before_it_sends_is_told_to_go_on(guarded: World) -> None:
+    body = json.dumps(LIST).encode()
+    lines = ["Content-Type: application/json", f"Authorization: {bearer(guarded)}"]
+    sent = request("POST /mcp HTTP/1.1", "Expect: 100-continue", *lines, body=body)
+    answer = await exchange(guarded.gateway.url, sent)
+    assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+    answer = await exchange(guarded.gateway.url, request("POST /mcp HTTP/1.1", "Expect: a miracle", *lines, body=body))
+    assert status(answer) == 417
+    assert b"application/problem+json" in answer
+
+
 async def test_a_probe_needs_no_more_than_http_1_1_and_some_host(guarded: World) -> None:
     probe = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     assert status(await exchange(guarded.gateway.url, probe)) == 200

@@ -12,7 +12,7 @@ from gateway.errors import Unavailable, UpstreamFailed
 from gateway.inventory import FETCH_AGAIN_SECONDS, Inventory
 from gateway.mcp import results
 from gateway.mcp.eras import Era
-from gateway.mcp.tools import usable
+from gateway.mcp.tools import joined, usable
 from gateway.model import Mode, View
 from gateway.upstream.pool import Upstreams
 from gateway.upstream.target import Target
@@ -82,7 +82,7 @@ async def test_definitions_come_in_the_order_asked_for(servers):
     await inventory.refresh_all()
     fragments = await inventory.fragments(["payments/refund", "payments/charge"], View.FLAT)
     assert names(fragments) == ["refund", "charge"]
-    listed = json.loads(results.tool_list(1, Era.LEGACY, fragments))["result"]["tools"]
+    listed = json.loads(b"".join(results.tool_list(1, Era.LEGACY, joined(fragments))))["result"]["tools"]
     assert [one["description"] for one in listed] == ["does refund", "does charge"]
 
 
@@ -156,6 +156,64 @@ async def test_what_nobody_defines_is_left_out_and_counted_and_not_asked_for_aga
     assert inventory.left_out == 6
 
 
+def listed(encoded, era=Era.LEGACY):
+    return [one["name"] for one in json.loads(b"".join(results.tool_list(1, era, encoded)))["result"]["tools"]]
+
+
+async def test_a_list_is_encoded_once_for_everybody_who_is_shown_the_same(servers):
+    inventory = servers.inventory(Mode.EGRESS)
+    await inventory.refresh_all()
+    first = await inventory.listing(IDS, View.FLAT)
+    assert await inventory.listing(tuple(IDS), View.FLAT) is first
+    assert listed(first) == ["crm__charge", "payments__charge", "payments__refund"]
+    assert listed(await inventory.listing(IDS, View.SERVER)) == ["charge", "charge", "refund"]
+    assert listed(await inventory.listing(IDS[1:], View.FLAT)) == ["payments__charge", "payments__refund"]
+    assert listed(await inventory.listing((), View.FLAT)) == []
+
+
+async def test_an_encoded_list_is_made_anew_when_a_definition_in_it_changes(servers):
+    inventory = servers.inventory()
+    await inventory.refresh_all()
+    before = await inventory.listing(IDS, View.FLAT)
+    await inventory.refresh_all()
+    assert await inventory.listing(IDS, View.FLAT) is before
+    servers.offers["payments"] = ["charge", json.dumps(tool("refund", title="new")).encode()]
+    await inventory.refresh("payments")
+    after = json.loads(b"[%b]" % (await inventory.listing(IDS, View.FLAT)).modern)
+    assert [one.get("title") for one in after] == [None, None, "new"]
+
+
+async def test_an_encoded_list_loses_what_its_server_no_longer_offers(servers):
+    inventory = servers.inventory()
+    await inventory.refresh_all()
+    assert listed(await inventory.listing(IDS, View.FLAT)) == ["charge", "charge", "refund"]
+    servers.offers["payments"] = ["charge"]
+    await inventory.refresh("payments")
+    assert listed(await inventory.listing(IDS, View.FLAT)) == ["charge", "charge"]
+    inventory.replace(["payments"], Mode.EGRESS)
+    assert listed(await inventory.listing(IDS, View.FLAT)) == ["payments__charge"]
+
+
+async def test_a_list_that_lacks_a_definition_is_not_kept(servers):
+    inventory = servers.inventory()
+    servers.down.add("payments")
+    assert listed(await inventory.listing(IDS, View.FLAT)) == ["charge"]
+    servers.down.clear()
+    await inventory.refresh("payments")
+    assert listed(await inventory.listing(IDS, View.FLAT)) == ["charge", "charge", "refund"]
+
+
+async def test_a_list_has_the_form_that_each_era_allows(servers):
+    output = b'{"name":"sum","inputSchema":{"type":"object"},"outputSchema":{"type":"integer"}}'
+    servers.offers["payments"] = ["charge", output]
+    inventory = servers.inventory()
+    await inventory.refresh("payments")
+    encoded = await inventory.listing(("payments/charge", "payments/sum"), View.FLAT)
+    assert listed(encoded) == listed(encoded, Era.MODERN) == ["charge", "sum"]
+    assert b"outputSchema" in encoded.modern
+    assert b"outputSchema" not in encoded.legacy
+
+
 async def test_many_lists_at_once_fetch_once(servers):
     inventory = servers.inventory()
     servers.hanging["payments"] = asyncio.Event()
@@ -224,6 +282,9 @@ async def test_a_definition_reaches_the_list_with_every_byte_of_its_values(era):
     definition = f'{{"name":"charge","inputSchema":{schema},"description":"\u2028 \\u2028","Name":"x","vendor":[1e2]}}'
     async with real(FakeBackend(era=era, definitions=[definition.encode()])) as inventory:
         fragments = await inventory.fragments(["payments/charge"], View.FLAT)
-    for text in (results.tool_list(1, Era.MODERN, fragments), results.tool_list(1, Era.LEGACY, fragments)):
+    for text in (
+        b"".join(results.tool_list(1, Era.MODERN, joined(fragments))),
+        b"".join(results.tool_list(1, Era.LEGACY, joined(fragments))),
+    ):
         for value in (schema, '"\u2028 \\u2028"', '"Name":"x"', '"vendor":[1e2]', '"name":"payments__charge"'):
             assert value.encode() in text

@@ -14,8 +14,10 @@ from aiohttp import web
 from gateway.audit import AuditTrail
 from gateway.authn.failures import FailureTally
 from gateway.config import Config
+from gateway.endpoints.application import application
 from gateway.endpoints.gate import Gate
 from gateway.endpoints.listener import Deadlines, Runner
+from gateway.endpoints.reply import Reply, as_aiohttp
 from tests.support.raw import connected, exchange, request, status
 from tests.support.wait import until
 
@@ -49,6 +51,10 @@ class Handlers:
         """Answer more than the sockets between two processes hold."""
         return web.Response(body=bytes(LARGE))
 
+    async def reply(self, request: web.Request) -> Reply:
+        """Answer as much without aiohttp's Response, in pieces."""
+        return Reply(200, {}, *[bytes(LARGE // 4)] * 4)
+
     async def limited(self, request: web.Request) -> web.Response:
         """Read the body as the endpoints do, with little patience."""
         config = Config.model_validate({"mcp_servers": {}})
@@ -72,11 +78,11 @@ class Handlers:
 
 @asynccontextmanager
 async def listening(handlers: Handlers, *, per_peer: int = 20) -> AsyncIterator[str]:
-    app = web.Application()
-    app.add_routes([web.get("/", handlers.answer), web.post("/", handlers.answer), web.get("/wait", handlers.wait)])
-    app.add_routes([web.get("/large", handlers.large), web.post("/limited", handlers.limited)])
-    app.add_routes([web.post("/wait", handlers.wait)])
-    runner = Runner(app, deadlines=Deadlines(HEAD, WRITE), per_peer=per_peer)
+    routes = [web.get("/", handlers.answer), web.post("/", handlers.answer), web.get("/wait", handlers.wait)]
+    routes += [web.get("/large", handlers.large), web.post("/limited", handlers.limited)]
+    routes += [web.post("/wait", handlers.wait), web.get("/reply", as_aiohttp(handlers.reply))]
+    plain = SimpleNamespace(around=lambda request: request.match_info.handler(request))
+    runner = Runner(application(plain, routes), deadlines=Deadlines(HEAD, WRITE), per_peer=per_peer)
     await runner.setup()
     try:
         handlers.server = runner.server
@@ -237,19 +243,21 @@ async def test_a39_a_body_that_does_not_come_in_time_is_given_up() -> None:
         assert b"200 OK" in await exchange(url, head.replace(b"Host", b"Connection: close\r\nHost") + b"1234567890")
 
 
-async def test_a39_a_peer_that_takes_no_more_of_an_answer_is_hung_up_on() -> None:
+@pytest.mark.parametrize("path", ["/large", "/reply"])
+async def test_a39_a_peer_that_takes_no_more_of_an_answer_is_hung_up_on(path: str) -> None:
     handlers = Handlers()
     async with listening(handlers) as url, connected(url) as (reader, writer):
-        writer.write(request("GET /large HTTP/1.1"))
+        writer.write(request(f"GET {path} HTTP/1.1"))
         assert handlers.server
         await until(lambda: handlers.server.connections)
         await until(lambda: not handlers.server.connections)
         assert 0 < len(await closed(reader)) < LARGE
 
 
-async def test_a_peer_that_reads_slowly_and_steadily_gets_all_of_an_answer() -> None:
+@pytest.mark.parametrize("path", ["/large", "/reply"])
+async def test_a_peer_that_reads_slowly_and_steadily_gets_all_of_an_answer(path: str) -> None:
     async with listening(Handlers()) as url, connected(url) as (reader, writer):
-        writer.write(request("GET /large HTTP/1.1"))
+        writer.write(request(f"GET {path} HTTP/1.1"))
         got = 0
         while part := await reader.read(LARGE // 16):
             got += len(part)

@@ -13,7 +13,7 @@ from mcp_types.methods import validate_server_result
 from gateway.mcp import answers, results
 from gateway.mcp.answers import ServerRequest, Unusable, parse
 from gateway.mcp.eras import Era
-from gateway.mcp.tools import fragment
+from gateway.mcp.tools import fragment, joined
 
 SERVER_INFO = "io.modelcontextprotocol/serverInfo"
 BOTH = pytest.mark.parametrize("era", list(Era))
@@ -35,14 +35,14 @@ def test_a_handshake_is_answered_with_the_version_asked_for_or_the_newest_of_its
 
 
 def test_the_official_sdk_reads_every_result_of_our_own():
-    tools = [fragment(b'{"name":"a","inputSchema":{"type":"object"}}', "a")]
+    tools = fragment(b'{"name":"a","inputSchema":{"type":"object"}}', "a")
     written = [
         ("initialize", "2025-06-18", results.initialize(1, "2025-06-18")),
         ("ping", "2025-06-18", results.pong(1)),
         ("server/discover", "2026-07-28", results.discover(1)),
-        ("tools/list", "2026-07-28", results.tool_list(1, Era.MODERN, tools)),
-        ("tools/list", "2025-11-25", results.tool_list(1, Era.LEGACY, tools)),
-        ("tools/list", "2026-07-28", results.tool_list(1, Era.MODERN, [])),
+        ("tools/list", "2026-07-28", b"".join(results.tool_list(1, Era.MODERN, tools))),
+        ("tools/list", "2025-11-25", b"".join(results.tool_list(1, Era.LEGACY, tools))),
+        ("tools/list", "2026-07-28", b"".join(results.tool_list(1, Era.MODERN, joined([])))),
         ("tools/call", "2026-07-28", results.tool_error(1, Era.MODERN, "no")),
         ("tools/call", "2025-03-26", results.tool_error(1, Era.LEGACY, "no")),
     ]
@@ -51,7 +51,7 @@ def test_the_official_sdk_reads_every_result_of_our_own():
 
 
 def test_a_modern_list_may_be_kept_by_nobody():
-    for body in (results.tool_list(1, Era.MODERN, []), results.discover(1)):
+    for body in (b"".join(results.tool_list(1, Era.MODERN, joined([]))), results.discover(1)):
         result = json.loads(body)["result"]
         assert (result["resultType"], result["ttlMs"], result["cacheScope"]) == ("complete", 0, "private")
         assert result["_meta"][SERVER_INFO]["name"] == "portcullis"

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from gateway.errors import DecisionUnavailable
 from gateway.model import Reason, ToolRef
-from gateway.pdp.decision import parse_admin, parse_call, parse_explanation, parse_list
+from gateway.pdp.decision import (
+    MAX_REMEMBERED_BYTES,
+    parse_admin,
+    parse_call,
+    parse_explanation,
+    parse_list,
+)
 from tests.support.fake_opa import EPOCH, admin_decision, answer, call_decision, list_decision
 
 if TYPE_CHECKING:
@@ -150,6 +156,23 @@ def test_a_tool_with_slashes_and_dots_in_its_name_is_still_of_its_server():
 
 def test_a_list_is_sorted_and_has_each_tool_once():
     assert parse_list(answer(list_decision(ids=["b/x", "a/y", "b/x"]))).ids == ("a/y", "b/x")
+
+
+def test_a_list_that_was_read_before_is_read_alike_and_refused_alike():
+    written = answer(list_decision(ids=["b/x", "a/y"]))
+    assert parse_list(written).ids is parse_list(written).ids
+    for _ in range(2):
+        with pytest.raises(DecisionUnavailable):
+            parse_list(answer(list_decision(ids=["b/x", "a/y"], allow=False)))
+        with pytest.raises(DecisionUnavailable):
+            parse_list(answer(list_decision(ids=["b/x", "no id"])))
+        with pytest.raises(DecisionUnavailable):
+            parse_list(written.replace(b"b/x", b"b/\xff"))
+
+
+def test_a_list_longer_than_what_is_remembered_is_read_all_the_same():
+    ids = [f"server-{n:05}/tool" for n in range(MAX_REMEMBERED_BYTES // 10)]
+    assert parse_list(answer(list_decision(ids=ids))).ids == tuple(ids)
 
 
 def test_an_admin_decision_says_by_which_roles():

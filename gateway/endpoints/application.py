@@ -1,4 +1,4 @@
-"""The aiohttp application: every route, and the one middleware around them."""
+"""Every route of a listener, and the one layer around them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from gateway.mcp.headers import METHOD, NAME, VERSION
 from gateway.model import TENANT_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from aiohttp.typedefs import Handler
+    from collections.abc import Awaitable, Callable, Iterable
 
     from gateway.config import Config
+    from gateway.endpoints.reply import Answer
     from gateway.metrics import Metrics
     from gateway.model import RequestInfo
 
@@ -34,7 +33,7 @@ EXPOSED = (
 
 
 class Onion:
-    """The middleware: names the request, turns errors into problems, counts, and speaks CORS (A59)."""
+    """The layer around every handler: names the request, turns errors into problems, counts, speaks CORS (A59)."""
 
     def __init__(
         self, config: Callable[[], Config], metrics: Metrics, malformed: Callable[[RequestInfo, str], None]
@@ -43,17 +42,16 @@ class Onion:
         self._malformed = malformed
         self._metrics = metrics
 
-    @web.middleware
-    async def around(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer one request; the only middleware."""
+    async def around(self, request: web.Request) -> Answer:
+        """Answer one request, which knows its place among the routes."""
         config = self._config()
         request[INFO] = request_info(request, config)
         origin = request.headers.get("Origin", "")
         admitted = origin in config.server.allowed_origins
         if admitted and request.method == "OPTIONS" and request.version >= HttpVersion11:
-            response: web.StreamResponse = web.Response(status=204, headers=preflight(config))
+            response: Answer = web.Response(status=204, headers=preflight(config))
         else:
-            response = await self._answered(request, handler, config)
+            response = await self._answered(request, config)
         if admitted:
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Access-Control-Expose-Headers"] = EXPOSED
@@ -62,24 +60,27 @@ class Onion:
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Server"] = "portcullis"  # instead of the versions of what it is made of
         route = request.match_info.route.resource
-        self._metrics.answered(route.canonical if route else "", response.status)
+        self._metrics.answered("" if route is None else route.canonical, response.status)
         return response
 
-    async def _answered(self, request: web.Request, handler: Handler, config: Config) -> web.StreamResponse:
+    async def _answered(self, request: web.Request, config: Config) -> Answer:
         request_id = request[INFO].id
         try:
             if request.version < HttpVersion11:
                 raise web.HTTPVersionNotSupported(text="HTTP/1.1 is required")
-            return await handler(request)
+            if "Expect" in request.headers:
+                await request.match_info.expect_handler(request)
+            answer: Answer = await request.match_info.handler(request)
+            return answer
         except GatewayError as error:
-            answer = problems.response_to(error, request_id, challenge_for(request, config, error))
+            refusal = problems.response_to(error, request_id, challenge_for(request, config, error))
             if isinstance(error, InvalidBody):
                 self._malformed(request[INFO], str(error))
-            if answer.status == 500:
+            if refusal.status == 500:
                 LOG.exception(
                     "a request failed with an error that no handler expected", extra={"request_id": request_id}
                 )
-            return answer
+            return refusal
         except web.HTTPException as error:
             headers = {name: error.headers[name] for name in ("Allow", "Location") if name in error.headers}
             detail = error.text if error.text and not error.text.startswith(f"{error.status}:") else error.reason
@@ -108,8 +109,18 @@ def challenge_for(request: web.Request, config: Config, error: GatewayError) -> 
     return discovery.challenge(config, tenant=well_formed, token_sent=sent)
 
 
-def application(onion: Onion, routes: Iterable[web.RouteDef]) -> web.Application:
-    """Return an application with these routes and the onion around them."""
-    app = web.Application(middlewares=[onion.around])
-    app.add_routes(list(routes))
-    return app
+def application(onion: Onion, routes: Iterable[web.RouteDef]) -> Callable[[web.Request], Awaitable[Answer]]:
+    """Return what answers a request by these routes, with the onion around each.
+
+    It is aiohttp's router without the rest of its Application, whose middlewares, signals and sub-applications cost
+    more than the router and are not used here.
+    """
+    router = web.UrlDispatcher()
+    router.add_routes(list(routes))
+    router.freeze()
+
+    async def answer(request: web.Request) -> Answer:
+        request._match_info = await router.resolve(request)  # noqa: SLF001 (as aiohttp's Application does)
+        return await onion.around(request)
+
+    return answer

@@ -18,10 +18,17 @@ from aiohttp import web
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
+from gateway.endpoints.reply import as_aiohttp
+
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aiohttp.abc import AbstractStreamWriter
+    from aiohttp.http import RawRequestMessage
     from aiohttp.streams import StreamReader
 
     from gateway.config import Config
+    from gateway.endpoints.reply import Answer
 
 HEAD_SECONDS = 10.0
 BODY_SECONDS = 15.0
@@ -98,6 +105,11 @@ class Connection(RequestHandler):
             return b""
         return data[_end_of_chunks(data) if self._chunked else at :]
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Go on where reading was stopped; aiohttp asks for it with every body, and then feeds its parser nothing."""
+        if self._reading_paused or self._buffer_paused:
+            super().resume_reading(resume_parser)
+
     def connection_lost(self, exc: BaseException | None) -> None:
         """Uncount the connection."""
         self._head_done()
@@ -168,6 +180,16 @@ class Server(web.Server):
         """Return the protocol of a new connection."""
         return Connection(self, loop=self._loop, **self._kwargs)
 
+    def _make_request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: RequestHandler,
+        writer: AbstractStreamWriter,
+        task: asyncio.Task[None],
+    ) -> web.Request:
+        return web.Request(message, payload, protocol, writer, task, self._loop)
+
     def admit(self, peer: str) -> bool:
         """Count a connection and return whether it may stay; a unix socket's peer has no address and no cap."""
         self._open += 1
@@ -182,27 +204,21 @@ class Server(web.Server):
             del self._peers[peer]
 
 
-class Runner(web.AppRunner):
-    """aiohttp's runner, with our server in place of its own."""
+class Runner(web.ServerRunner):
+    """Runs the server until it is cleaned up; `handler` answers every request."""
 
     def __init__(
         self,
-        app: web.Application,
+        handler: Callable[[web.Request], Awaitable[Answer]],
         *,
         deadlines: Deadlines | None = None,
         per_peer: int = CONNECTIONS_PER_PEER,
     ) -> None:
-        super().__init__(app, access_log=None, shutdown_timeout=CLOSE_SECONDS)
-        self._deadlines = deadlines or Deadlines()
-        self._per_peer = per_peer
-
-    async def _make_server(self) -> Server:
-        await super()._make_server()  # starts and freezes the application
-        return Server(
-            self.app._handle,  # noqa: SLF001 (what AppRunner itself passes)
-            request_factory=self.app._make_request,  # noqa: SLF001
-            deadlines=self._deadlines,
-            per_peer=self._per_peer,
+        """Needs a running loop."""
+        server = Server(
+            as_aiohttp(handler),
+            deadlines=deadlines or Deadlines(),
+            per_peer=per_peer,
             handler_cancellation=True,
             auto_decompress=False,
             keepalive_timeout=KEEPALIVE_SECONDS,
@@ -210,6 +226,7 @@ class Runner(web.AppRunner):
             lingering_time=LINGERING_SECONDS,
             access_log=None,
         )
+        super().__init__(server, shutdown_timeout=CLOSE_SECONDS)
 
 
 def tls_context(config: Config) -> ssl.SSLContext | None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from gateway.endpoints.reply import Reply, as_aiohttp
 from gateway.errors import DecisionUnavailable, NotPermitted, NotVisible, Unavailable, UpstreamFailed
 from gateway.mcp import envelope, results
-from gateway.mcp.envelope import Notification, Request, Response
+from gateway.mcp.envelope import Request
 from gateway.mcp.eras import Action, Era, Route, classify, status
 from gateway.mcp.errors import INVALID_PARAMS, Rejection
 from gateway.model import SERVER_ID, View
@@ -35,34 +36,31 @@ class Mcp:
     def routes(self) -> list[web.RouteDef]:
         """Return the routes; GET and DELETE are 405, because there are no sessions and no streams to join."""
         paths = ("/mcp", "/tenant/{tenant}/mcp", "/tenant/{tenant}/servers/{server}/mcp")
-        return [web.post(path, self.post) for path in paths]
+        return [web.post(path, as_aiohttp(self.post)) for path in paths]
 
-    async def post(self, request: web.Request) -> web.Response:
+    async def post(self, request: web.Request) -> Reply:
         """Answer one posted message."""
         with self.gate.in_flight:
-            return await self._post(request)
+            door = self.gate.enter(request)
+            caller = await self.gate.identify(request, door)
+            message = envelope.parse(await self.gate.body(request, door))
+            if isinstance(message, Rejection):
+                return self._rejected(message, caller)
+            route = classify(request.headers, message)
+            if isinstance(route, Rejection):
+                return self._rejected(route, caller)
+            if not isinstance(message, Request):
+                return Reply(202, HEADERS.copy())
+            more = viewed(request) | ({"client": route.client} if route.client else {})
+            return await self._answered(door, replace(caller, **more) if more else caller, route, message)
 
-    async def _post(self, request: web.Request) -> web.Response:
-        door = self.gate.enter(request)
-        caller = await self.gate.identify(request, door)
-        message = envelope.parse(await self.gate.body(request, door))
-        if isinstance(message, Rejection):
-            return self._rejected(message, caller)
-        route = classify(request.headers, message)
-        if isinstance(route, Rejection):
-            return self._rejected(route, caller)
-        if isinstance(message, Notification | Response):
-            return web.Response(status=202, headers=HEADERS)
-        caller = replace(caller, client=route.client, **viewed(request))
-        return await self._answered(door, caller, route, message)
-
-    def _rejected(self, rejection: Rejection, caller: Caller) -> web.Response:
+    def _rejected(self, rejection: Rejection, caller: Caller) -> Reply:
         self.gate.malformed(caller.request, rejection.message, caller.principal)
         return rejected(rejection)
 
-    async def _answered(self, door: Door, caller: Caller, route: Route, message: Request) -> web.Response:
+    async def _answered(self, door: Door, caller: Caller, route: Route, message: Request) -> Reply:
         try:
-            body = await ANSWERS[route.action](self, door, caller, route, message)
+            return await ANSWERS[route.action](self, door, caller, route, message)
         except NotVisible:
             text = f"Unknown tool: {message.params['name']}"
             return failed(message, status(route.era, INVALID_PARAMS), INVALID_PARAMS, text)
@@ -73,35 +71,34 @@ class Mcp:
         except (DecisionUnavailable, Unavailable):
             text = "No policy decision is available; nothing was done"
             return failed(message, 503, DECISION_UNAVAILABLE, text)
-        return body if isinstance(body, web.Response) else answer(body)
 
-    async def initialize(self, _door: Door, _caller: Caller, _route: Route, message: Request) -> bytes:
+    async def initialize(self, _door: Door, _caller: Caller, _route: Route, message: Request) -> Reply:
         """Shake hands, without a session."""
-        return results.initialize(message.id, message.params.get("protocolVersion"))
+        return answer(results.initialize(message.id, message.params.get("protocolVersion")))
 
-    async def discover(self, _door: Door, _caller: Caller, _route: Route, message: Request) -> bytes:
+    async def discover(self, _door: Door, _caller: Caller, _route: Route, message: Request) -> Reply:
         """Say what is served."""
-        return results.discover(message.id)
+        return answer(results.discover(message.id))
 
-    async def ping(self, _door: Door, _caller: Caller, _route: Route, message: Request) -> bytes:
+    async def ping(self, _door: Door, _caller: Caller, _route: Route, message: Request) -> Reply:
         """Answer a ping."""
-        return results.pong(message.id)
+        return answer(results.pong(message.id))
 
-    async def list_tools(self, door: Door, caller: Caller, route: Route, message: Request) -> bytes:
+    async def list_tools(self, door: Door, caller: Caller, route: Route, message: Request) -> Reply:
         """List exactly what policy shows; there is one page, so no cursor is one of ours."""
-        return results.tool_list(message.id, route.era, await door.pep.list_tools(caller))
+        return answer(*results.tool_list(message.id, route.era, await door.pep.list_tools(caller)))
 
-    async def call_tool(self, door: Door, caller: Caller, route: Route, message: Request) -> bytes | web.Response:
+    async def call_tool(self, door: Door, caller: Caller, route: Route, message: Request) -> Reply:
         """Call a tool. Where a modern client hangs up the call is cancelled, where a legacy one does it goes on."""
         call = envelope.tool_call(message)
         if isinstance(call, Rejection):
             return rejected(replace(call, status=status(route.era, call.code)))
         work = door.pep.call_tool(caller, call.name, call.arguments, message.meta)
         reply = await (work if route.era is Era.MODERN else self.gate.detached(work))
-        return results.relayed(message.id, route.era, reply)
+        return answer(results.relayed(message.id, route.era, reply))
 
 
-ANSWERS: Mapping[Action, Callable[[Mcp, Door, Caller, Route, Request], Awaitable[bytes | web.Response]]] = {
+ANSWERS: Mapping[Action, Callable[[Mcp, Door, Caller, Route, Request], Awaitable[Reply]]] = {
     Action.INITIALIZE: Mcp.initialize,
     Action.DISCOVER: Mcp.discover,
     Action.PING: Mcp.ping,
@@ -126,18 +123,18 @@ def denial(error: NotPermitted) -> str:
     return f"Access denied: {codes}"
 
 
-def answer(body: bytes, http_status: int = 200) -> web.Response:
-    """Return a JSON response."""
-    headers = HEADERS if http_status != 503 else HEADERS | {"Retry-After": "1"}
-    return web.Response(status=http_status, body=body, content_type="application/json", headers=headers)
+def answer(*pieces: bytes, http_status: int = 200) -> Reply:
+    """Return a JSON response; its text may come in pieces."""
+    headers = HEADERS.copy() if http_status != 503 else HEADERS | {"Retry-After": "1"}
+    return Reply(http_status, headers, *pieces)
 
 
-def failed(message: Request, http_status: int, code: int, text: str) -> web.Response:
+def failed(message: Request, http_status: int, code: int, text: str) -> Reply:
     """Return a JSON-RPC error to a request."""
-    return answer(results.error(message.id, code, text), http_status)
+    return answer(results.error(message.id, code, text), http_status=http_status)
 
 
-def rejected(rejection: Rejection) -> web.Response:
+def rejected(rejection: Rejection) -> Reply:
     """Return the answer to a message that failed a rung."""
     body = results.error(rejection.id, rejection.code, rejection.message, rejection.data)
-    return answer(body, rejection.status)
+    return answer(body, http_status=rejection.status)

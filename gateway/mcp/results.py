@@ -23,7 +23,7 @@ from gateway.mcp.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from gateway.mcp.answers import Answer, RpcError
     from gateway.mcp.tools import Fragment
@@ -49,7 +49,7 @@ _TRANSLATED: Mapping[int, int] = {
 
 def success(id_: str | int, result: bytes) -> bytes:
     """Return a JSON-RPC response around the JSON text of a result."""
-    return b'{"jsonrpc":"2.0","id":' + json.encode(id_) + b',"result":' + result + b"}"
+    return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (json.encode(id_), result)
 
 
 def error(id_: str | int | None, code: int, message: str, data: Any = None) -> bytes:
@@ -85,11 +85,12 @@ def pong(id_: str | int) -> bytes:
     return success(id_, b"{}")
 
 
-def tool_list(id_: str | int, era: Era, fragments: Iterable[Fragment]) -> bytes:
-    """Return the result of `tools/list` around definitions that are encoded already."""
+def tool_list(id_: str | int, era: Era, tools: Fragment) -> tuple[bytes, ...]:
+    """Return the result of `tools/list` around definitions that are encoded already, in pieces: it may be large."""
+    head = b'{"jsonrpc":"2.0","id":%b,"result":' % json.encode(id_)
     if era is Era.MODERN:
-        return success(id_, _MODERN_LIST_HEAD + b",".join([tool.modern for tool in fragments]) + b"]}")
-    return success(id_, b'{"tools":[' + b",".join([tool.legacy for tool in fragments]) + b"]}")
+        return head + _MODERN_LIST_HEAD, tools.modern, b"]}}"
+    return head + b'{"tools":[', tools.legacy, b"]}}"
 
 
 def tool_error(id_: str | int, era: Era, text: str) -> bytes:

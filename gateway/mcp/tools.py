@@ -14,7 +14,7 @@ from gateway.mcp.params import ParamHeaders, annotation_fault, param_headers
 from gateway.model import TOOL_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """One definition as an element of a list, for each era; the two are often the same object."""
+    """One definition as an element of a list, or several with commas, for each era; both are often the same object."""
 
     modern: bytes
     legacy: bytes
@@ -86,6 +86,14 @@ def fragment(definition: bytes, name: str) -> Fragment:
         return Fragment(modern, modern)
     del members["outputSchema"]
     return Fragment(modern, msgspec.json.encode(members))
+
+
+def joined(fragments: Sequence[Fragment]) -> Fragment:
+    """Return definitions as the elements of one list."""
+    modern = b",".join([one.modern for one in fragments])
+    if all(one.legacy is one.modern for one in fragments):
+        return Fragment(modern, modern)
+    return Fragment(modern, b",".join([one.legacy for one in fragments]))
 
 
 def _tool(definition: bytes) -> Tool | None:

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 # What a decision may oblige the gateway to. One that is not listed here would go unheeded, so it refuses.
 OBLIGATIONS: frozenset[str] = frozenset()
 
+# Of lists of ids, a few megabytes at the most.
+REMEMBERED_TEXTS = 256
+MAX_REMEMBERED_BYTES = 16_384
+
 _Revision = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-_A = TypeVar("_A", bound=msgspec.Struct)
+_A = TypeVar("_A")
 
 
 class _Base(msgspec.Struct, frozen=True):
@@ -37,7 +41,7 @@ class _Call(_Base, frozen=True):
 
 
 class _List(_Base, frozen=True):
-    ids: list[str]
+    ids: msgspec.Raw
     obligations: dict[str, Any]
 
 
@@ -70,11 +74,11 @@ def parse_call(answer: bytes) -> CallDecision:
 def parse_list(answer: bytes) -> ListDecision:
     """Read the answer to a list; raises DecisionUnavailable for anything but a well-formed, consistent decision."""
     result = _decode(answer, _ListAnswer).result
-    if result.ids and not result.allow:
+    written = bytes(result.ids)
+    ids = _ids_read_before(written) if len(written) <= MAX_REMEMBERED_BYTES else _ids(written)
+    if ids and not result.allow:
         raise DecisionUnavailable("malformed decision: it lists tools and does not allow the list")
-    for id_ in result.ids:
-        _ref(id_)
-    return ListDecision(*_said(result), tuple(sorted(set(result.ids))))
+    return ListDecision(*_said(result), ids)
 
 
 def parse_admin(answer: bytes) -> AdminDecision:
@@ -130,6 +134,17 @@ def _decode(answer: bytes, shape: type[_A]) -> _A:
         return msgspec.json.decode(answer, type=shape)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DecisionUnavailable(f"malformed decision: {error}") from error
+
+
+def _ids(written: bytes) -> tuple[str, ...]:
+    ids = _decode(written, list[str])
+    for id_ in ids:
+        _ref(id_)
+    return tuple(sorted(set(ids)))
+
+
+# The same text means the same ids whoever is answered, so that one is read once which is answered again and again.
+_ids_read_before = lru_cache(maxsize=REMEMBERED_TEXTS)(_ids)
 
 
 @lru_cache(maxsize=65_536)
