@@ -54,7 +54,7 @@ def actor_of(principal: Principal) -> dict[str, Any]:
     credential = principal.credential
     actor: dict[str, Any] = {
         "principal": principal.subject,
-        "kind": principal.kind.value,
+        "kind": principal.kind,
         "issuer": principal.issuer,
         "credential_id": credential.id if credential else None,
     }
@@ -74,14 +74,14 @@ def source_of(request: RequestInfo) -> dict[str, Any]:
 
 def policy_of(verdict: Verdict) -> dict[str, Any]:
     """Return what policy said, as an event names it: the first reason is the one that counts."""
-    first = verdict.reasons[0] if verdict.reasons else None
+    reasons = verdict.reasons
     return {
         "allow": verdict.allow,
         "revision": verdict.revision,
         "epoch": verdict.epoch,
         "stale": verdict.stale,
-        "layer": first.layer if first else None,
-        "reasons": [{"code": reason.code, "layer": reason.layer, **reason.detail} for reason in verdict.reasons],
+        "layer": reasons[0].layer if reasons else None,
+        "reasons": [{"code": one.code, "layer": one.layer, **one.detail} for one in reasons] if reasons else [],
     }
 
 

@@ -14,21 +14,23 @@ class InFlight:
 
     def __init__(self) -> None:
         self._count = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._idle: asyncio.Event | None = None  # made when somebody waits, so that a request costs two additions
 
     def __enter__(self) -> Self:
         self._count += 1
-        self._idle.clear()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._count -= 1
-        if not self._count:
+        if self._idle is not None and not self._count:
             self._idle.set()
 
     async def idle(self) -> None:
         """Return when nothing is under way."""
-        await self._idle.wait()
+        if self._idle is None:
+            self._idle = asyncio.Event()
+        while self._count:
+            self._idle.clear()
+            await self._idle.wait()

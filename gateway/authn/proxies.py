@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from gateway.addresses import parsed
@@ -23,10 +24,12 @@ def client_address(peer: str, forwarded_for: Iterable[str], trusted: tuple[Netwo
     order of arrival, are walked from the last to the first one that is not trusted. A hop that is no address ends the
     walk at the last trusted one, because what stands before it could have been written by anybody.
     """
+    if not trusted:
+        return _written(peer)
     current = parsed(peer)
     if current is None:
         return peer
-    if not trusted or not any(current in network for network in trusted):
+    if not any(current in network for network in trusted):
         return str(current)
     hops = [hop for value in forwarded_for for hop in value.split(",")]
     for hop in reversed(hops):
@@ -37,6 +40,13 @@ def client_address(peer: str, forwarded_for: Iterable[str], trusted: tuple[Netwo
         if not any(current in network for network in trusted):
             break
     return str(current)
+
+
+# A peer sends many requests, and reading its address costs as much as all of its other headers.
+@lru_cache(maxsize=4096)
+def _written(peer: str) -> str:
+    address = parsed(peer)
+    return peer if address is None else str(address)
 
 
 def _without_port(hop: str) -> str:

@@ -10,14 +10,12 @@ T = TypeVar("T")
 class Live(Generic[T]):
     """A value that a reload replaces whole; of one event loop."""
 
-    def __init__(self, value: T) -> None:
-        self._value = value
+    __slots__ = ("value",)
 
-    @property
-    def value(self) -> T:
+    def __init__(self, value: T) -> None:
+        self.value = value
         """The value in force."""
-        return self._value
 
     def set(self, value: T) -> None:
         """Put `value` in force."""
-        self._value = value
+        self.value = value

@@ -6,6 +6,7 @@ Everything here is made from configuration, never from the Host header (A61).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -28,7 +29,13 @@ def resource_of(config: Config, path: str) -> str | None:
     oidc = config.auth.oidc
     if not (config.auth.enabled and oidc.enabled and oidc.resource_uri):
         return None
-    return str(URL(oidc.resource_uri).origin()) + path if path else oidc.resource_uri
+    return _origin(oidc.resource_uri) + path if path else oidc.resource_uri
+
+
+# Asked for with every request, and there is one a configuration.
+@lru_cache(maxsize=8)
+def _origin(uri: str) -> str:
+    return str(URL(uri).origin())
 
 
 def document(config: Config, path: str) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohttp import web
@@ -78,7 +79,8 @@ class Gate:
         origin = request.headers.get("Origin")
         if origin is not None and origin not in server.allowed_origins:
             raise web.HTTPForbidden(text="Access denied: this origin is not allowed")
-        if any(coding.lower() != "identity" for coding in request.headers.getall("Content-Encoding", [])):
+        codings = request.headers.getall("Content-Encoding", ())
+        if codings and any(coding.lower() != "identity" for coding in codings):
             raise web.HTTPUnsupportedMediaType(text="Send the body without a content encoding")
         if (request.content_length or 0) > server.max_body_bytes:
             raise web.HTTPRequestEntityTooLarge(server.max_body_bytes, request.content_length or 0)
@@ -94,7 +96,7 @@ class Gate:
             body = await self._slow_body(request, limit)
         if len(body) > limit:
             raise web.HTTPRequestEntityTooLarge(limit, len(body))
-        if body and request.content_type != "application/json":
+        if body and not is_json(request.headers.get("Content-Type", "")):
             raise web.HTTPUnsupportedMediaType(text="Content-Type must be application/json")
         return body
 
@@ -203,6 +205,12 @@ def foreign_tenant(caller: Caller, tenant: str) -> AuditEvent:
     )
 
 
+@lru_cache(maxsize=256)
+def is_json(content_type: str) -> bool:
+    """Say whether this is JSON's media type, with whatever parameters."""
+    return content_type.partition(";")[0].strip(" \t").lower() == "application/json"
+
+
 def host_of(request: web.Request) -> str:
     """Return the Host header without its port, lower-case."""
     host = request.headers.get("Host", "").lower()
@@ -214,4 +222,5 @@ def request_info(request: web.Request, config: Config) -> RequestInfo:
     address = client_address(
         request.remote or "", request.headers.getall("X-Forwarded-For", []), config.server.trusted_proxies
     )
-    return RequestInfo(id=audit.uuid7(audit.now_ms()), ip=address, time=int(time.time()))
+    now_ms = audit.now_ms()
+    return RequestInfo(id=audit.uuid7(now_ms), ip=address, time=now_ms // 1000)

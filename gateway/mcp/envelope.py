@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.mcp import json
 from gateway.mcp.errors import INVALID_PARAMS, INVALID_REQUEST, Malformed, Rejection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 RESERVED_META = "io.modelcontextprotocol/"
 META_VERSION = RESERVED_META + "protocolVersion"
@@ -141,49 +141,54 @@ def _folded(name: str) -> str:
     return plain.replace("\0", "").casefold()
 
 
-def _by_fold(names: Iterable[str]) -> Mapping[str, str]:
-    return {_folded(name): name for name in names}
+class _Names(NamedTuple):
+    """The names of members that mean something: as they are written, and by what they fold to."""
+
+    exact: frozenset[str]
+    by_fold: Mapping[str, str]
+
+    @classmethod
+    def of(cls, *names: str) -> _Names:
+        return cls(frozenset(names), {_folded(name): name for name in names})
 
 
-_ENVELOPE = _by_fold(("jsonrpc", "id", "method", "params", "result", "error"))
-_PARAMS = _by_fold(
-    (
-        "_meta",
-        "name",
-        "arguments",
-        "cursor",
-        "task",
-        "uri",
-        "ref",
-        "argument",
-        "context",
-        "level",
-        "inputResponses",
-        "requestState",
-        "protocolVersion",
-        "capabilities",
-        "clientInfo",
-    )
+_ENVELOPE = _Names.of("jsonrpc", "id", "method", "params", "result", "error")
+_PARAMS = _Names.of(
+    "_meta",
+    "name",
+    "arguments",
+    "cursor",
+    "task",
+    "uri",
+    "ref",
+    "argument",
+    "context",
+    "level",
+    "inputResponses",
+    "requestState",
+    "protocolVersion",
+    "capabilities",
+    "clientInfo",
 )
-_META = _by_fold(
-    (
-        "progressToken",
-        "traceparent",
-        "tracestate",
-        "baggage",
-        META_VERSION,
-        META_CAPABILITIES,
-        META_CLIENT_INFO,
-        META_SERVER_INFO,
-        META_LOG_LEVEL,
-    )
+_META = _Names.of(
+    "progressToken",
+    "traceparent",
+    "tracestate",
+    "baggage",
+    META_VERSION,
+    META_CAPABILITIES,
+    META_CLIENT_INFO,
+    META_SERVER_INFO,
+    META_LOG_LEVEL,
 )
 
 
-def _lookalike(members: Iterable[str], known: Mapping[str, str]) -> str | None:
+def _lookalike(members: Mapping[str, Any], known: _Names) -> str | None:
     """Return a member that folds to a known one without being it."""
+    if members.keys() <= known.exact:
+        return None
     for member in members:
-        meant = known.get(_folded(member))
+        meant = known.by_fold.get(_folded(member))
         if meant is not None and meant != member:
             return member
     return None

@@ -97,7 +97,7 @@ def _classify(headers: HeaderLines, message: Message) -> Route | Rejection:
     if not accepts_an_answer(headers):
         return Rejection(406, INVALID_REQUEST, "Not Acceptable: answers are application/json")
     try:
-        version, method, name = (single(headers, header) for header in (VERSION, METHOD, NAME))
+        version, method, name = single(headers, VERSION), single(headers, METHOD), single(headers, NAME)
     except BadHeader as error:
         return Rejection(400, HEADER_MISMATCH, str(error))
     if not isinstance(message, Request):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -69,7 +70,12 @@ def encoded(value: str) -> str:
 
 def accepts_an_answer(headers: HeaderLines) -> bool:
     """Whether the Accept header, if there is one, leaves room for JSON or an event stream."""
-    accept = ",".join(headers.getall("Accept", ()))
+    return _leaves_room(",".join(headers.getall("Accept", ())))
+
+
+# An agent sends the same words with every request.
+@lru_cache(maxsize=256)
+def _leaves_room(accept: str) -> bool:
     ranges = {item.partition(";")[0].strip().lower() for item in accept.split(",")}
     return not accept.strip() or not ranges.isdisjoint(_ANSWERS)
 

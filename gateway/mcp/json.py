@@ -25,7 +25,7 @@ _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 
 def decode(body: bytes) -> Any:
     """Return the one value that `body` means; raises Malformed."""
-    if _separators(body) > MAX_VALUES and _separators(_STRING.sub(b"", body)) > MAX_VALUES:
+    if len(body) > MAX_VALUES and _separators(body) > MAX_VALUES and _separators(_STRING.sub(b"", body)) > MAX_VALUES:
         raise Malformed(f"the body has more than {MAX_VALUES} values")
     value = _canonical(body)
     return _strict(body) if value is None else value
