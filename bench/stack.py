@@ -26,7 +26,7 @@ from bench.asking import COUNTS
 from bench.processes import ROOT, cpu_seconds, descendants, free_port, running, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from bench.asking import Ask
 
@@ -147,8 +147,8 @@ def backend(folder: Path, port: int, tokens: Tokens) -> Iterator[subprocess.Pope
 
 
 @contextlib.contextmanager
-def started() -> Iterator[Stack]:
-    """Run the backend and the gateway until the block ends."""
+def started(command: Sequence[str] = (PORTCULLIS,)) -> Iterator[Stack]:
+    """Run the backend and the gateway until the block ends; `command` is what stands for `portcullis`."""
     with tempfile.TemporaryDirectory(prefix="portcullis-bench-") as name, contextlib.ExitStack() as stack:
         folder, backend_port, port = Path(name), free_port(), free_port()
         tokens = Tokens.of(backend_port)
@@ -157,7 +157,7 @@ def started() -> Iterator[Stack]:
         file.write_text(yaml.safe_dump(configuration(tokens, backend_port, port)))
         where = ["--config", str(file), "--state-dir", str(state)]
         made = subprocess.run([PORTCULLIS, *KEYED, *where], cwd=ROOT, capture_output=True, check=True, timeout=60)
-        gateway = stack.enter_context(running([PORTCULLIS, "up", *where], log, grace=30))
+        gateway = stack.enter_context(running([*command, "up", *where], log, grace=30))
         seconds = until(lambda: ready(gateway, port, log), READY_SECONDS, "the gateway's readiness", log)
         yield Stack(
             direct=Side("direct", backend_port),

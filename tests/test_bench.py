@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import math
 
 import orjson
@@ -10,12 +11,14 @@ import pytest
 from aiohttp import web
 
 from bench import asking
+from bench.cut import CUTS
 from bench.figures import Cell, percentile, spread
 from bench.gateway import main
 from bench.generator import Outcome, generator
 from bench.load import content_length
 from bench.processes import cpu_seconds, free_port
 from bench.stack import Side, Tokens, backend, part_of
+from bench.steps import STEPS
 
 LISTED = {"tools": [{"name": asking.tool_name(4, index)} for index in range(4)]}
 
@@ -47,6 +50,14 @@ def test_the_answer_that_was_asked_for_is_measured():
 @pytest.mark.parametrize(("share", "expected"), [(1, 1), (50, 50), (99, 99), (100, 100)])
 def test_a_percentile_is_the_value_that_so_many_do_not_exceed(share, expected):
     assert percentile([*range(100, 0, -1)], share) == expected
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_what_a_step_leaves_out_is_there_to_be_left_out(step):
+    for owner, name, replacement in CUTS[step]:
+        there = inspect.signature(getattr(owner, name)).parameters
+        assert len(there) == len(inspect.signature(replacement).parameters) or step == "read"
+        assert inspect.iscoroutinefunction(getattr(owner, name)) == inspect.iscoroutinefunction(replacement)
 
 
 def test_no_values_have_no_percentile():

@@ -1,0 +1,99 @@
+"""`portcullis`, answering MCP requests after a step of the way, so that what remains costs nothing.
+
+Run as `python -m bench.cut STEP up …`. It replaces methods of the product, which nothing but this measurement does.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from gateway.audit import AuditTrail
+from gateway.cli import main
+from gateway.endpoints.mcp import Mcp, answer
+from gateway.mcp.answers import Answer
+from gateway.mcp.tools import Fragment
+from gateway.pep import Pep
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiohttp import web
+
+    from gateway.endpoints.reply import Reply
+    from gateway.model import AuditEvent
+    from gateway.recording import Caller
+
+NO_TOOLS = Fragment(b"", b"")
+
+
+async def accept(_: Mcp, __: web.Request) -> Reply:
+    """Read the head, route, and answer."""
+    return answer(b"{}")
+
+
+async def identify(mcp: Mcp, request: web.Request) -> Reply:
+    """And check host, origin and size, authenticate, and take the body."""
+    with mcp.gate.in_flight:
+        door = mcp.gate.enter(request)
+        await mcp.gate.identify(request, door)
+        await mcp.gate.body(request, door)
+    return answer(b"{}")
+
+
+async def read(_: Mcp, *__: Any) -> Reply:
+    """And parse the message, with its era and headers."""
+    return answer(b"{}")
+
+
+async def decide_list(pep: Pep, caller: Caller) -> Fragment:
+    """And ask OPA."""
+    await pep._pdp.list(pep._question("tools/list", caller))
+    return NO_TOOLS
+
+
+async def decide_call(pep: Pep, caller: Caller, name: str, arguments: Any, _: Any) -> Answer:
+    """And ask OPA."""
+    await pep._pdp.call(pep._question("tools/call", caller, name=name, arguments=arguments))
+    return Answer()
+
+
+async def carry_out_list(pep: Pep, caller: Caller) -> Fragment:
+    """And put the list together."""
+    decision = await pep._pdp.list(pep._question("tools/list", caller))
+    return await pep._inventory.listing(decision.ids, caller.view)
+
+
+async def carry_out_call(pep: Pep, caller: Caller, name: str, arguments: Any, meta: Any) -> Answer:
+    """And call the server."""
+    decision = await pep._pdp.call(pep._question("tools/call", caller, name=name, arguments=arguments))
+    assert decision.ref is not None
+    return await pep._upstreams.call(decision.ref, arguments, meta, principal=caller.principal)
+
+
+def record(trail: AuditTrail, one: AuditEvent) -> None:
+    """And make the event and count it, without writing it anywhere."""
+    trail._observe(one)
+
+
+# What each step replaces; the last leaves nothing out.
+CUTS: Mapping[str, tuple[tuple[type, str, Any], ...]] = {
+    "accept": ((Mcp, "post", accept),),
+    "identify": ((Mcp, "post", identify),),
+    "read": ((Mcp, "_answered", read),),
+    "decide": ((Pep, "list_tools", decide_list), (Pep, "call_tool", decide_call)),
+    "carry out": ((Pep, "list_tools", carry_out_list), (Pep, "call_tool", carry_out_call)),
+    "record": ((AuditTrail, "record", record),),
+    "write": (),
+}
+
+
+def cut(step: str) -> None:
+    """Leave out what comes after a step."""
+    for owner, name, replacement in CUTS[step]:
+        setattr(owner, name, replacement)
+
+
+if __name__ == "__main__":
+    cut(sys.argv.pop(1))
+    main()
