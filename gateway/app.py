@@ -136,7 +136,7 @@ async def _mark(stack: AsyncExitStack, ledger: Ledger, state: StateDir) -> HighW
     meta = await ledger.meta()
     if mark.restored(meta):
         LOG.warning("the ledger is older than what was decided here: it was restored, so it gets a new epoch")
-        await ledger.renew_epoch()
+        await ledger.renew_epoch(meta.epoch)
     return mark
 
 

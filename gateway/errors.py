@@ -18,6 +18,7 @@ GatewayError
 ├── UpstreamFailed               a server gave no usable answer
 ├── NotFound                     an admin named a server or tenant that is not configured
 ├── InvalidBody                  an admin body is not what the route takes
+├── LastAdmin                    nobody would be left who is an admin everywhere
 └── Unavailable                  the ledger or the audit trail cannot be written
 """
 
@@ -139,6 +140,10 @@ class InvalidBody(GatewayError):
     def __init__(self, errors: tuple[tuple[str, str], ...]) -> None:
         self.errors = errors
         super().__init__("; ".join(f"{name}: {why}" if name else why for name, why in errors))
+
+
+class LastAdmin(GatewayError):
+    """A mutation would have left no live global admin where there was one; nothing was changed."""
 
 
 class Unavailable(GatewayError):

@@ -45,6 +45,7 @@ class CredentialKind(StrEnum):
     ANONYMOUS = "anonymous"
     API_KEY = "api_key"
     JWT = "jwt"
+    TENANT_TOKEN = "tenant_token"  # noqa: S105
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,10 @@ class Withdrawal:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A key as the ledger keeps it: the SHA-256 of the secret, never the secret. Times in milliseconds."""
+    """A key or token as the ledger keeps it: the SHA-256 of the secret, never the secret. Times in milliseconds.
+
+    `tools` are globs over canonical ids, () for all; `replaced_by` is the id of its successor.
+    """
 
     id: str
     hash: str
@@ -194,6 +198,10 @@ class Credential:
     expires_at: int | None = None
     revoked_at: int | None = None
     revoked_by: str | None = None
+    kind: CredentialKind = CredentialKind.API_KEY
+    tools: tuple[str, ...] = ()
+    last_used_at: int | None = None
+    replaced_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
+from tests.support import postgresql
 from tests.support.backend import FakeBackend, tool
 from tests.support.gateway import PATIENT, Portcullis, front_door
 from tests.support.issuer import ABSENT, Issuer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 # How long an example takes says how busy the machine is, and nothing about what is tested.
 settings.register_profile("unhurried", deadline=None)
@@ -34,6 +36,22 @@ class World:
     def token(self, tenant: str | None, **claims: object) -> str:
         """Return an access token of a tenant."""
         return self.issuer.mint(tenant_id=tenant or ABSENT, **claims)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[dict[str, str]]:
+    """A PostgreSQL of our own; without one its tests are skipped, and fail in CI."""
+    with postgresql.server() as there:
+        if there is None:
+            refuse = pytest.fail if os.environ.get("CI") else pytest.skip
+            refuse(postgresql.ABSENT)
+        yield there
+
+
+@pytest.fixture(scope="session")
+def new_postgresql(postgresql_server: dict[str, str]) -> Callable[[], str]:
+    """Return URLs for ledgers that are not there yet, in schemas of their own."""
+    return lambda: postgresql.fresh(postgresql_server)
 
 
 @pytest.fixture(scope="session")

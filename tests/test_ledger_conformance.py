@@ -1,9 +1,10 @@
-"""What every ledger does, whatever it is kept in; a new backend joins by one more line in BACKENDS."""
+"""What every ledger does, whatever it is kept in; a new backend joins by a name in BACKENDS and its addresses."""
 
 from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,10 @@ import pytest
 from gateway.errors import Unavailable
 from gateway.facts import Bundle
 from gateway.ledger.connect import open_ledger
+from gateway.ledger.values import Admins
 from gateway.model import AuditEvent, Credential, Replica, ServerInventory, ToolRef, Withdrawal
+
+from tests.support.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -20,14 +24,24 @@ if TYPE_CHECKING:
 
     from gateway.ledger import Ledger
 
-BACKENDS: dict[str, Callable[[Path], str]] = {"sqlite": lambda folder: f"sqlite:///{folder / 'ledger.db'}"}
+BACKENDS = ("sqlite", "postgresql")
 
+NONE = Admins(0)
 REFUND, CHARGE = ToolRef("payments", "refund"), ToolRef("payments", "charge")
 
 
 @pytest.fixture(params=BACKENDS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return BACKENDS[request.param](tmp_path)
+def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+    """Addresses of ledgers that are not there yet."""
+    if request.param == "sqlite":
+        return lambda: f"sqlite:///{tmp_path / secrets.token_hex(4)}.db"
+    new: Callable[[], str] = request.getfixturevalue("new_postgresql")
+    return new
+
+
+@pytest.fixture
+def url(new_url: Callable[[], str]) -> str:
+    return new_url()
 
 
 @pytest.fixture
@@ -68,13 +82,14 @@ async def test_a_bundles_content_has_the_revision_that_recorded_it_until_another
     assert await types(ledger) == ["PolicyPublished"]
 
 
-async def test_a_new_ledger_has_an_epoch_of_its_own_and_a_revision_above_zero(ledger: Ledger, tmp_path: Path):
+async def test_a_new_ledger_has_an_epoch_of_its_own_and_a_revision_above_zero(
+    ledger: Ledger, new_url: Callable[[], str]
+):
     """Zero is what policy says where data is missing."""
     meta = await ledger.meta()
     assert re.fullmatch(r"[0-9a-f]{32}", meta.epoch)
     assert (meta.revision, meta.config_hash) == (1, None)
-    (tmp_path / "other").mkdir()
-    other = await open_ledger(BACKENDS["sqlite"](tmp_path / "other"))
+    other = await open_ledger(new_url())
     assert (await other.meta()).epoch != meta.epoch
     await other.close()
 
@@ -97,7 +112,7 @@ async def test_each_mutation_bumps_the_revision_by_one_and_returns_it(ledger: Le
     revisions = [
         await ledger.withdraw(withdrawal(), event()),
         await ledger.add_credential(credential(), event()),
-        await ledger.revoke_credential("c_1", "user:root", 2, event()),
+        await ledger.revoke_credential("c_1", "user:root", 2, event(), admins=NONE),
         await ledger.put_inventory(inventory),
         await ledger.put_inventory(replace(inventory, digest="d2")),
         await ledger.put_inventory(replace(inventory, digest="d2", tools=("charge", "refund"))),
@@ -106,7 +121,7 @@ async def test_each_mutation_bumps_the_revision_by_one_and_returns_it(ledger: Le
         await ledger.note_config("hash"),
         (await ledger.restore(REFUND, None, event()))[0],
         await ledger.forget_replica("gw-1"),
-        (await ledger.renew_epoch()).revision,
+        (await ledger.renew_epoch((await ledger.meta()).epoch)).revision,
     ]
     assert revisions == list(range(2, 14))
     assert (await ledger.meta()).revision == 13
@@ -124,7 +139,7 @@ async def test_what_changes_nothing_bumps_nothing_and_still_returns_a_revision_t
     assert await ledger.register_replica(replace(replica, registered_at=9)) == before.revision
     assert await ledger.note_config("hash") == before.revision
     assert await ledger.restore(CHARGE, None, event()) == (before.revision, ())
-    assert await ledger.revoke_credential("c_none", "user:root", 2, event("KeyRevoked")) is None
+    assert await ledger.revoke_credential("c_none", "user:root", 2, event("KeyRevoked"), admins=NONE) is None
     assert await ledger.forget_replica("gw-2") is None
     assert await ledger.meta() == before
     assert await ledger.withdrawals() == (withdrawal(),)
@@ -136,7 +151,7 @@ async def test_an_admin_action_that_found_nothing_to_change_is_recorded_and_a_re
     await ledger.restore(CHARGE, None, event("three"))
     await ledger.note_config("hash", event("four"))
     await ledger.note_config("hash", event("five"))
-    await ledger.revoke_credential("c_none", "user:root", 2, event("never"))
+    await ledger.revoke_credential("c_none", "user:root", 2, event("never"), admins=NONE)
     assert await types(ledger) == ["one", "two", "three", "four", "five"]
 
 
@@ -187,8 +202,8 @@ async def test_names_are_compared_exactly(ledger: Ledger):
 async def test_a_revoked_key_stays_in_the_list_and_is_not_revoked_twice(ledger: Ledger):
     await ledger.add_credential(credential("c_1"), event())
     await ledger.add_credential(credential("c_2", role="admin", tenant="tenant:a", expires_at=100), event())
-    assert await ledger.revoke_credential("c_1", "user:root", 7, event())
-    assert await ledger.revoke_credential("c_1", "user:other", 8, event()) is None
+    assert await ledger.revoke_credential("c_1", "user:root", 7, event(), admins=NONE)
+    assert await ledger.revoke_credential("c_1", "user:other", 8, event(), admins=NONE) is None
     assert await ledger.credentials() == (
         credential("c_1", revoked_at=7, revoked_by="user:root"),
         credential("c_2", role="admin", tenant="tenant:a", expires_at=100),
@@ -197,8 +212,8 @@ async def test_a_revoked_key_stays_in_the_list_and_is_not_revoked_twice(ledger: 
 
 async def test_an_expired_key_is_no_live_one(ledger: Ledger):
     await ledger.add_credential(credential(expires_at=100), event())
-    assert await ledger.revoke_credential("c_1", "user:root", 100, event()) is None
-    assert await ledger.revoke_credential("c_1", "user:root", 99, event())
+    assert await ledger.revoke_credential("c_1", "user:root", 100, event(), admins=NONE) is None
+    assert await ledger.revoke_credential("c_1", "user:root", 99, event(), admins=NONE)
 
 
 async def test_a_key_whose_hash_is_there_already_is_refused_and_leaves_nothing(ledger: Ledger):
@@ -223,7 +238,7 @@ async def test_inventories_and_replicas_are_kept_by_name_the_newest_each(ledger:
 
 async def test_a_new_epoch_is_another_one_and_the_revision_goes_on(ledger: Ledger):
     before = await ledger.meta()
-    after = await ledger.renew_epoch()
+    after = await ledger.renew_epoch(before.epoch)
     assert after.epoch != before.epoch
     assert after.revision == before.revision + 1
     assert await ledger.meta() == after
@@ -302,7 +317,11 @@ async def test_a_caller_that_is_cancelled_neither_stops_nor_halves_its_mutation(
         task.cancel()
     results = await asyncio.gather(*waiting, return_exceptions=True)
     assert any(isinstance(one, asyncio.CancelledError) for one in results)
-    assert {one.ref for one in await ledger.withdrawals()} == set(tools)
+
+    async def done() -> bool:
+        return {one.ref for one in await ledger.withdrawals()} == set(tools)
+
+    await until(done)
     assert sorted(await types(ledger)) == sorted(map(str, tools))
     assert (await ledger.meta()).revision == 51
 
@@ -316,7 +335,7 @@ async def test_closing_finishes_what_was_asked_before_and_refuses_what_comes_aft
     await ledger.close()
     assert sorted(await asyncio.gather(*waiting)) == list(range(2, 22))
     await ledger.close()
-    for refused in (ledger.meta, ledger.withdrawals, ledger.renew_epoch):
+    for refused in (ledger.meta, ledger.withdrawals, lambda: ledger.renew_epoch("e"), lambda: ledger.changed(0)):
         with pytest.raises(Unavailable, match="closed"):
             await refused()
     again = await open_ledger(url)

@@ -11,9 +11,10 @@ from gateway import keys
 from gateway.audit import DAY_MS, event, now_ms
 from gateway.cli.common import key_on_stdin, moment, operator
 from gateway.cli.desk import Desk, at_the_desk, caution
-from gateway.config import known_tenants
+from gateway.config import global_admins, known_tenants
 from gateway.config.values import PRINCIPAL
 from gateway.errors import NotFound
+from gateway.ledger.values import Admins
 from gateway.model import TENANT_ID, Credential
 from gateway.permissions import BUILT_IN
 
@@ -112,16 +113,17 @@ def list_(desk: Desk) -> None:
 @click.argument("credential_id", metavar="ID")
 def revoke(desk: Desk, credential_id: str) -> None:
     """Revoke a key by its id. A running gateway refuses it within a second."""
-    revision = desk.look(lambda ledger: _revoke(ledger, credential_id))
+    revision = desk.work(lambda ledger, loaded: _revoke(ledger, loaded, credential_id))
     document = {"revoked": True, "id": credential_id, "revision": revision}
     desk.say(f"revoked {credential_id} (r{revision})", document)
 
 
-async def _revoke(ledger: Ledger, credential_id: str) -> int:
+async def _revoke(ledger: Ledger, loaded: Loaded | None, credential_id: str) -> int:
     actor = operator()
     target = {"kind": "key", "id": credential_id}
     done = event("KeyRevoked", "success", actor=actor, target=target)
-    revision = await ledger.revoke_credential(credential_id, actor["principal"], now_ms(), done)
+    admins = Admins(global_admins(loaded.config) if loaded else 0)
+    revision = await ledger.revoke_credential(credential_id, actor["principal"], now_ms(), done, admins=admins)
     if revision is None:
         raise NotFound(f"there is no live key {credential_id}; see portcullis key list")
     return revision

@@ -82,6 +82,11 @@ def known_tenants(config: Config) -> frozenset[str]:
     return Membership(config).known
 
 
+def global_admins(config: Config) -> int:
+    """Return how many assignments of the configuration make somebody an admin everywhere."""
+    return sum(one.role == "admin" and one.scope == "global" for one in config.auth.role_assignments)
+
+
 def exposed(config: Config) -> str | None:
     """Return why this must not be started without `--insecure`: no authentication on a host that others can reach."""
     if config.auth.enabled or is_loopback(config.server.host):

@@ -39,6 +39,7 @@ PROBLEMS: Mapping[type[GatewayError], Problem] = {
     errors.UpstreamFailed: Problem(502, "Bad Gateway"),
     errors.NotFound: Problem(404, "Not Found"),
     errors.InvalidBody: Problem(400, "Bad Request"),
+    errors.LastAdmin: Problem(409, "Conflict"),
     errors.Unavailable: Problem(503, "Service Unavailable", "The ledger is not available; nothing was changed"),
     # Whatever no handler should let through: a defect, of which its text may say more than a stranger should read.
     errors.GatewayError: Problem(500, "Internal Server Error", "The request failed"),

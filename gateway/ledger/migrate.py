@@ -1,44 +1,54 @@
-"""Numbered migrations, applied in one transaction; the schema's version is SQLite's own `user_version`."""
+"""Numbered migrations of both backends, applied in one transaction; what is newer or somebody else's is refused."""
 
 from __future__ import annotations
 
 import re
-import secrets
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.errors import Unavailable
+from gateway.ledger.statements import FIRST_REVISION, new_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import psycopg
+
 MIGRATIONS = Path(__file__).parent / "migrations"
+SQLITE = MIGRATIONS / "sqlite"
+POSTGRESQL = MIGRATIONS / "postgresql"
 APPLICATION_ID = 0x50434C47  # "PCLG", so that another program's database is not taken for a ledger
-FIRST_REVISION = 1
 
 
-def migrate(connection: sqlite3.Connection, folder: Path = MIGRATIONS) -> None:
-    """Bring the schema up to date and draw a new ledger's epoch; raises Unavailable for a newer or foreign file."""
-    known = {int(path.name[:4]): path for path in folder.glob("[0-9][0-9][0-9][0-9]_*.sql")}
+def scripts(folder: Path, version: int) -> list[tuple[int, str]]:
+    """Return number and text of every migration above `version`; raises Unavailable for a version that is not known."""
+    known = {int(path.name[:4]): path for path in sorted(folder.glob("[0-9][0-9][0-9][0-9]_*.sql"))}
+    if version > max(known):
+        raise Unavailable(
+            f"the ledger has schema version {version}, and this version of portcullis knows {max(known)}: "
+            "it was written by a newer version; start that one, or restore the ledger's copy from before"
+        )
+    return [(number, path.read_text(encoding="utf-8")) for number, path in known.items() if number > version]
+
+
+def migrate(connection: sqlite3.Connection, folder: Path = SQLITE) -> None:
+    """Bring an SQLite file up to date and draw a new ledger's epoch; its version is SQLite's own `user_version`."""
     connection.execute("begin immediate")
     try:
-        version = _version(connection)
-        if version > max(known):
-            raise Unavailable(
-                f"the ledger has schema version {version}, and this version of portcullis knows {max(known)}: "
-                "it was written by a newer version; start that one, or restore the ledger's copy from before"
-            )
-        for number in sorted(number for number in known if number > version):
-            for statement in _statements(known[number].read_text(encoding="utf-8")):
+        for number, script in scripts(folder, _version(connection)):
+            for statement in _statements(script):
                 connection.execute(statement)
             connection.execute(f"pragma user_version = {number}")
-        _draw_epoch(connection)
+        connection.execute(_FIRST.replace("%s", "?"), (new_epoch(), FIRST_REVISION))
         connection.execute("commit")
     except BaseException:
         if connection.in_transaction:
             connection.execute("rollback")
         raise
+
+
+_FIRST = "insert into meta (id, epoch, revision) values (1, %s, %s) on conflict (id) do nothing"
 
 
 def _version(connection: sqlite3.Connection) -> int:
@@ -66,8 +76,39 @@ def _statements(script: str) -> Iterator[str]:
         raise ValueError(f"a migration ends in an unfinished statement: {pending.strip()[:80]}")
 
 
-def _draw_epoch(connection: sqlite3.Connection) -> None:
-    connection.execute(
-        "insert into meta (id, epoch, revision) values (1, ?, ?) on conflict (id) do nothing",
-        (secrets.token_hex(16), FIRST_REVISION),
+async def migrate_postgresql(connection: psycopg.AsyncConnection, folder: Path = POSTGRESQL) -> None:
+    """Bring the first schema of the connection's search path up to date; its version is in `portcullis_schema`.
+
+    Of several processes one does it, and the others wait. A role that may not change the schema need not: where
+    there is nothing to do, nothing is asked of it.
+    """
+    if not scripts(folder, await _postgresql_version(connection)):
+        return
+    async with connection.transaction():
+        await connection.execute("select pg_advisory_xact_lock(%s)", (APPLICATION_ID,))
+        await connection.execute("create table if not exists portcullis_schema (version bigint primary key)")
+        for number, script in scripts(folder, await _postgresql_version(connection)):
+            await connection.execute(script)
+            await connection.execute("insert into portcullis_schema (version) values (%s)", (number,))
+        await connection.execute(_FIRST, (new_epoch(), FIRST_REVISION))
+
+
+async def _postgresql_version(connection: psycopg.AsyncConnection) -> int:
+    """Return the schema's version, 0 for an empty one; raises Unavailable for a schema of another program."""
+    found = await connection.execute(
+        "select current_schema(), to_regclass('portcullis_schema') is not null,"
+        " (select count(*) from pg_tables where schemaname = current_schema())"
     )
+    schema, ours, tables = await found.fetchone() or (None, False, 0)
+    if schema is None:
+        raise Unavailable("the database has no schema of the search path; create it, or check storage.url")
+    if not ours:
+        if tables:
+            raise Unavailable(
+                f"the schema {schema} holds another program's tables; give the ledger a database of its own, "
+                "or a schema: options=-csearch_path%3Dname in storage.url"
+            )
+        return 0
+    newest = await connection.execute("select coalesce(max(version), 0) from portcullis_schema")
+    (version,) = await newest.fetchone() or (0,)
+    return int(version)

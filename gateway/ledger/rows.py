@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import orjson
 
 from gateway.facts import Bundle
-from gateway.model import AuditEvent, Credential, LedgerMeta, Replica, ServerInventory, ToolRef, Withdrawal
+from gateway.ledger.chain import Columns, Link, Writer
+from gateway.ledger.values import Binding
+from gateway.model import (
+    AuditEvent,
+    Credential,
+    CredentialKind,
+    LedgerMeta,
+    Replica,
+    ServerInventory,
+    ToolRef,
+    Withdrawal,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Row = tuple[Any, ...]
+    from gateway.ledger.transaction import Row
 
 
 def meta(row: Row) -> LedgerMeta:
@@ -27,7 +41,14 @@ def withdrawal(row: Row) -> Withdrawal:
 
 def credential(row: Row) -> Credential:
     """Read the columns of `credential`, in the order of the value's own attributes."""
-    return Credential(*row)
+    kind, tools, last_used_at, replaced_by = row[12:]
+    return Credential(
+        *row[:12],
+        kind=CredentialKind(kind),
+        tools=() if tools == "[]" else tuple(json.loads(tools)),
+        last_used_at=last_used_at,
+        replaced_by=replaced_by,
+    )
 
 
 def credential_row(one: Credential) -> Row:
@@ -35,7 +56,14 @@ def credential_row(one: Credential) -> Row:
     return (
         *(one.id, one.hash, one.prefix, one.principal, one.name, one.role, one.tenant),
         *(one.created_at, one.created_by, one.expires_at, one.revoked_at, one.revoked_by),
+        *(one.kind.value, names_text(one.tools), one.last_used_at, one.replaced_by),
     )
+
+
+def binding(row: Row) -> Binding:
+    """Read the columns of `binding`; an issuer of '' is none."""
+    principal, role, scope, issuer, *rest = row
+    return Binding(principal, role, scope, issuer or None, *rest)
 
 
 def inventory(row: Row) -> ServerInventory:
@@ -44,9 +72,9 @@ def inventory(row: Row) -> ServerInventory:
     return ServerInventory(server, digest, tuple(json.loads(tools)), updated_at)
 
 
-def tools_text(tools: Sequence[str]) -> str:
-    """Write an inventory's tool names."""
-    return json.dumps(tools)
+def names_text(names: Sequence[str]) -> str:
+    """Write names, of tools or patterns of them."""
+    return json.dumps(names)
 
 
 def replica(row: Row) -> Replica:
@@ -59,23 +87,28 @@ def bundle(row: Row) -> Bundle:
     return Bundle(*row)
 
 
-def audit_row(event: AuditEvent) -> Row:
-    """Write (time, type, outcome, tenant, reason, body); the body has what has no column of its own."""
-    body = {
-        "id": event.id,
-        "actor": event.actor,
-        "source": event.source,
-        "target": event.target,
-        "policy": event.policy,
-        "latency_ms": event.latency_ms,
-        "count": event.count,
-    }
-    text = json.dumps(body, separators=(",", ":"))
-    return event.time, event.type, event.outcome, event.tenant, event.reason, text
+def body_of(event: AuditEvent) -> str:
+    """Return an event as it is kept and hashed; encoded here and nowhere else on its way into the ledger."""
+    try:
+        return orjson.dumps(event).decode()
+    except TypeError:
+        # The slow way also takes integers above 64 bits and halves of surrogate pairs.
+        return json.dumps(asdict(event), separators=(",", ":"))
 
 
 def audit_event(row: Row) -> tuple[int, AuditEvent]:
-    """Read (seq, time, type, outcome, tenant, reason, body)."""
+    """Read (seq, time, type, outcome, tenant, reason, body); a body from before the chain lacks what columns say."""
     seq, time, type_, outcome, tenant, reason, body = row
-    rest = json.loads(body)
-    return seq, AuditEvent(time=time, type=type_, outcome=outcome, tenant=tenant, reason=reason, **rest)
+    stood = {"time": time, "type": type_, "outcome": outcome, "tenant": tenant, "reason": reason}
+    return seq, AuditEvent(**{**stood, **json.loads(body)})
+
+
+def writer(row: Row) -> Writer:
+    """Read the columns of `audit_writer`."""
+    return Writer(*row)
+
+
+def link(row: Row) -> Link:
+    """Read (seq, writer, number, prev, hash), the columns of an event, and its body."""
+    seq, writer_id, number, prev, hash_ = row[:5]
+    return Link(seq, writer_id, number, prev, hash_, Columns(*row[5:12]), row[12])

@@ -1,4 +1,6 @@
-"""The ledger on SQLite: one connection in one thread of its own, and one for the loop's own cheap look at `meta`."""
+"""The ledger on SQLite: a connection that writes and one that reads, each in a thread of its own, and one for the
+loop's own cheap looks.
+"""
 
 from __future__ import annotations
 
@@ -7,64 +9,57 @@ import os
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gateway.errors import Unavailable
 from gateway.ledger import rows, statements
 from gateway.ledger.migrate import migrate
+from gateway.ledger.sql import SqlLedger
+from gateway.ledger.sqlite_transaction import transact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
     from pathlib import Path
 
-    from gateway.facts import Bundle
-    from gateway.model import (
-        AuditEvent,
-        Credential,
-        LedgerMeta,
-        Replica,
-        ServerInventory,
-        ToolRef,
-        Withdrawal,
-    )
+    from gateway.ledger.transaction import Reader, Row, Transaction
+    from gateway.model import LedgerMeta
 
 T = TypeVar("T")
 BUSY_MS = 5000
-PRUNE_BATCH = 2000
+# A search may take this long; it keeps no writer waiting, only who reads after it.
+SEARCH_SECONDS = 5.0
+POLL_SECONDS = 0.025
+STEPS_BETWEEN_LOOKS = 100_000
 
 
-class SqliteLedger:
+class SqliteLedger(SqlLedger):
     """The ledger's interface over one SQLite file, which several processes of one machine may share."""
 
-    def __init__(
-        self, path: Path, thread: ThreadPoolExecutor, writer: sqlite3.Connection, reader: sqlite3.Connection
-    ) -> None:
+    def __init__(self, path: Path, writer: str, connections: tuple[sqlite3.Connection, ...]) -> None:
+        super().__init__(writer)
         self._path = path
         self._file = _identity(path)
-        self._thread = thread
-        self._writer = writer
-        self._reader = reader
+        self._writer, self._reader, self._looker = connections
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="ledger-reads")
+        self._seen = self._version()
         self._closed = False
 
     @classmethod
-    async def open(cls, path: Path) -> SqliteLedger:
+    async def open(cls, path: Path, writer: str = "portcullis") -> SqliteLedger:
         """Open the file, create it (0600) where there is none, and bring its schema up to date."""
-        thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         try:
-            writer, reader = await asyncio.get_running_loop().run_in_executor(thread, _open_both, path)
+            return cls(path, writer, await asyncio.to_thread(_open_all, path))
         except (OSError, sqlite3.Error) as error:
-            thread.shutdown(wait=False)
             raise Unavailable(f"the ledger {path} cannot be opened: {error}") from error
-        except BaseException:
-            thread.shutdown(wait=False)
-            raise
-        return cls(path, thread, writer, reader)
 
     async def meta(self) -> LedgerMeta:
         """Return where the ledger stands; read on the loop, because the hop to a thread costs ten times the read."""
         self._require_open()
         try:
-            return rows.meta(self._reader.execute(statements.META).fetchall()[0])
+            return rows.meta(self._looker.execute(statements.META).fetchall()[0])
         except (sqlite3.Error, IndexError):
             # Another process holds the file (recovery, checkpoint): wait for it where nobody else is kept waiting.
             # If it is damaged instead, that is said there as for every other read.
@@ -73,104 +68,63 @@ class SqliteLedger:
             raise Unavailable(f"the ledger {self._path} is damaged: it does not say where it stands")
         return rows.meta(found[0])
 
-    async def renew_epoch(self) -> LedgerMeta:
-        """Draw a new epoch; the revision goes on."""
-        return await self._write(statements.renew_epoch)
-
-    async def note_config(self, config_hash: str, event: AuditEvent | None = None) -> int:
-        """Record the configuration in force; the revision is bumped only by a new hash."""
-        return await self._write(statements.note_config, config_hash, event)
-
-    async def withdraw(self, withdrawal: Withdrawal, event: AuditEvent) -> int:
-        """Withdraw a tool and return the revision that says so."""
-        return await self._write(statements.withdraw, withdrawal, event)
-
-    async def restore(self, ref: ToolRef, tenant: str | None, event: AuditEvent) -> tuple[int, tuple[Withdrawal, ...]]:
-        """Lift one tenant's withdrawal, or every one of the tool; return revision and what was lifted."""
-        return await self._write(statements.restore, ref, tenant, event)
-
-    async def withdrawals(self) -> tuple[Withdrawal, ...]:
-        """Return every runtime withdrawal, ordered by tool and tenant."""
-        return tuple(map(rows.withdrawal, await self._read(statements.WITHDRAWALS)))
-
-    async def add_credential(self, credential: Credential, event: AuditEvent) -> int:
-        """Store a credential and return the revision."""
-        return await self._write(statements.add_credential, credential, event)
-
-    async def revoke_credential(self, credential_id: str, by: str, at: int, event: AuditEvent) -> int | None:
-        """Revoke a live credential and return the revision; None if there is no such live one."""
-        return await self._write(statements.revoke_credential, credential_id, by, at, event)
-
-    async def credentials(self) -> tuple[Credential, ...]:
-        """Return every credential, oldest first."""
-        return tuple(map(rows.credential, await self._read(statements.CREDENTIALS)))
-
-    async def put_inventory(self, inventory: ServerInventory) -> int | None:
-        """Keep what a server offers; return the revision if that is news."""
-        return await self._write(statements.put_inventory, inventory)
-
-    async def inventory(self) -> tuple[ServerInventory, ...]:
-        """Return the last known inventory of every server, ordered by server."""
-        return tuple(map(rows.inventory, await self._read(statements.INVENTORY)))
-
-    async def register_replica(self, replica: Replica) -> int:
-        """Count a replica from now on and return the revision."""
-        return await self._write(statements.register_replica, replica)
-
-    async def forget_replica(self, name: str) -> int | None:
-        """Take a replica out of the count; return the revision, or None if it was not counted."""
-        return await self._write(statements.forget_replica, name)
-
-    async def replicas(self) -> tuple[Replica, ...]:
-        """Return the counted replicas, ordered by name."""
-        return tuple(map(rows.replica, await self._read(statements.REPLICAS)))
-
-    async def note_bundle(self, name: str, digest: str, event: AuditEvent | None = None) -> int:
-        """Return the revision that recorded this content of a bundle."""
-        return await self._write(statements.note_bundle, name, digest, event)
-
-    async def bundles(self) -> tuple[Bundle, ...]:
-        """Return what was last recorded of each bundle, ordered by name."""
-        return tuple(map(rows.bundle, await self._read(statements.BUNDLES)))
-
-    async def append_audit(self, events: Sequence[AuditEvent]) -> None:
-        """Append events in one transaction, in order."""
-        await self._write(statements.append_audit, tuple(events))
-
-    async def audit(self, limit: int = 100, after: int = 0) -> tuple[tuple[int, AuditEvent], ...]:
-        """Return up to `limit` (sequence number, event) with sequence above `after`, oldest first."""
-        return tuple(map(rows.audit_event, await self._read(statements.AUDIT, after, limit)))
-
-    async def newest_audit(self) -> int:
-        """Return the sequence number of the newest event, 0 where there is none."""
-        ((newest,),) = await self._read(statements.NEWEST_AUDIT)
-        return int(newest)
-
-    async def prune_audit(self, before: int) -> int:
-        """Delete audit events older than `before` and return how many; in batches, so that writers get in between."""
-        deleted = 0
+    async def changed(self, timeout: float) -> bool:
+        """Wait for a commit of anybody's; a look costs microseconds and is taken forty times a second."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
         while True:
-            batch = await self._write(_prune, before)
-            deleted += batch
-            if batch < PRUNE_BATCH:
-                return deleted
+            self._require_open()
+            version = self._version()
+            if version != self._seen:
+                self._seen = version
+                return True
+            if (left := deadline - loop.time()) <= 0:
+                return False
+            await asyncio.sleep(min(POLL_SECONDS, left))
 
     async def close(self) -> None:
         """Finish what is under way and let go of the file."""
         if self._closed:
             return
         self._closed = True
-        self._reader.close()
-        await self._run(self._writer.close)
-        self._thread.shutdown(wait=False)
+        self._looker.close()
+        for thread, connection in ((self._reading, self._reader), (self._writing, self._writer)):
+            await self._run(thread, connection.close)
+            thread.shutdown(wait=False)
 
-    async def _read(self, sql: str, *parameters: Any) -> list[rows.Row]:
+    async def _read(self, sql: str, *values: Any) -> list[Row]:
         self._require_open()
-        return await self._run(lambda: self._writer.execute(sql, parameters).fetchall())
+        return await self._run(self._reading, lambda: _search(self._reader, sql, values))
 
-    async def _write(self, transaction: Callable[..., T], *arguments: Any) -> T:
+    async def _transact(self, work: Callable[[Transaction], Coroutine[Any, Any, T]]) -> T:
         self._require_open()
-        return await self._run(lambda: _transact(self._writer, transaction, arguments))
+
+        def job() -> T:
+            result, appended = transact(self._writer, work)
+            self._pen.wrote(appended)
+            return result
+
+        return await self._run(self._writing, job)
+
+    @asynccontextmanager
+    async def _moment(self) -> AsyncIterator[Reader]:
+        self._require_open()
+        thread = ThreadPoolExecutor(1, thread_name_prefix="ledger-moment")
+        db = await self._run(thread, lambda: _connect(self._path, BUSY_MS))
+        try:
+            db.execute("begin")
+            yield _Moment(db, lambda job: self._run(thread, job))
+        finally:
+            await self._run(thread, db.close)
+            thread.shutdown(wait=False)
+
+    def _version(self) -> int | None:
+        """Return a number that any other connection's commit changes; None while it cannot be had."""
+        try:
+            (version,) = self._looker.execute("pragma data_version").fetchone()
+        except sqlite3.Error:
+            return None
+        return int(version)
 
     def _require_open(self) -> None:
         if self._closed:
@@ -179,12 +133,24 @@ class SqliteLedger:
             # The old file is still open here, and what is written to it is lost to everybody else.
             raise Unavailable(f"the ledger {self._path} was replaced while it was open; restart to use the new one")
 
-    async def _run(self, job: Callable[[], T]) -> T:
-        """Run a job in the ledger's thread; whoever waits may be cancelled, the job goes through to its end."""
+    async def _run(self, thread: ThreadPoolExecutor, job: Callable[[], T]) -> T:
+        """Run a job in one of the ledger's threads; whoever waits may be cancelled, the job goes through to its end."""
         try:
-            return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, job))
+            return await asyncio.shield(asyncio.get_running_loop().run_in_executor(thread, job))
         except sqlite3.Error as error:
             raise Unavailable(f"the ledger does not answer: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """Reads in a thread of its own, in a transaction that sees one moment."""
+
+    db: sqlite3.Connection
+    run: Callable[[Callable[[], list[Row]]], Awaitable[list[Row]]]
+
+    async def fetch(self, sql: str, *values: Any) -> list[Row]:
+        """Return the rows of a statement."""
+        return await self.run(lambda: self.db.execute(sql, values).fetchall())
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -196,23 +162,13 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _transact(db: sqlite3.Connection, transaction: Callable[..., T], arguments: tuple[Any, ...]) -> T:
-    db.execute("begin immediate")
-    try:
-        result = transaction(db, *arguments)
-        db.execute("commit")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("rollback")
-        raise
-    return result
+def _search(db: sqlite3.Connection, sql: str, values: Row) -> list[Row]:
+    deadline = time.monotonic() + SEARCH_SECONDS
+    db.set_progress_handler(lambda: time.monotonic() > deadline, STEPS_BETWEEN_LOOKS)
+    return db.execute(sql, values).fetchall()
 
 
-def _prune(db: sqlite3.Connection, before: int) -> int:
-    return db.execute(statements.PRUNE, (before, PRUNE_BATCH)).rowcount
-
-
-def _open_both(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+def _open_all(path: Path) -> tuple[sqlite3.Connection, ...]:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     writer = _connect(path, BUSY_MS)
     try:
@@ -221,7 +177,7 @@ def _open_both(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
         writer.execute("pragma synchronous = full")
         writer.execute("pragma foreign_keys = on")
         migrate(writer)
-        return writer, _connect(path, 0)
+        return writer, _connect(path, BUSY_MS), _connect(path, 0)
     except BaseException:
         writer.close()
         raise
