@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from gateway.ledger import Ledger
 
 LOG = logging.getLogger("portcullis.sync")
-POLL_SECONDS = 0.025
+# The ledger says when it changed; this is for when it could not.
+POLL_SECONDS = 2.0
 COALESCE_SECONDS = 0.015
+SOON_SECONDS = 0.025
 HEARTBEAT_SECONDS = 10.0
 RETRY_SECONDS = 0.5
 
@@ -52,6 +54,7 @@ class Follower:
         self._now = now
         self._heartbeat = heartbeat
         self._ledger: Ledger | None = None
+        self._listening: asyncio.Task[None] | None = None
         self._facts: Facts | None = None
         self._published: dict[str, object] = {}
         self._policy = policy_content()
@@ -104,6 +107,10 @@ class Follower:
     async def close(self) -> None:
         """Let go of the ledger."""
         ledger, self._ledger = self._ledger, None
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            listening.cancel()
+            await asyncio.wait({listening})
         if ledger is not None:
             await ledger.close()
 
@@ -112,7 +119,7 @@ class Follower:
         while True:
             self._hinted.clear()
             self._begun += 1
-            published, pause = False, POLL_SECONDS
+            published, pause = False, self._until_due()
             try:
                 published = await self._look()
             except Unavailable as error:
@@ -132,7 +139,11 @@ class Follower:
         """Publish what is new; say whether anything was."""
         if self._ledger is None:
             self._ledger = await self._open()
+            self._listening = asyncio.create_task(self._listen(self._ledger), name="listen to the ledger")
         meta = await self._ledger.meta()
+        if self._facts and meta.epoch == self._facts.meta.epoch and meta.revision < self._facts.meta.revision:
+            # Not published: OPA would take two histories for one. A gateway that notices draws a new epoch.
+            raise Unavailable("it is older than it was, so it was restored, and no gateway has noticed that yet")
         self._problem("ledger", None)
         self._sources.follow(meta.config_hash)
         seen = self._facts.meta if self._facts else None
@@ -142,8 +153,22 @@ class Follower:
         if meta.epoch != self._publisher.epoch:
             self._record.forget()
         await self._record_policy(self._ledger)
-        self._publish(await read(self._ledger))
+        self._publish(await read(self._ledger, self._facts))
         return True
+
+    async def _listen(self, ledger: Ledger) -> None:
+        """Have the ledger looked at whenever it says that it may have changed, for as long as it is open."""
+        with contextlib.suppress(Unavailable):
+            while True:
+                if await ledger.changed(POLL_SECONDS):
+                    self._hinted.set()
+        self._hinted.set()
+
+    def _until_due(self) -> float:
+        """Return when to look again at the latest, in seconds: for the heartbeat, or because hints can be lost."""
+        age = self._now() - self._vouched if self._facts else 0.0
+        soonest = RETRY_SECONDS if self._unrecorded_until else POLL_SECONDS
+        return min(soonest, max(SOON_SECONDS, self._heartbeat - age))
 
     def _current(self) -> bool:
         """Say whether what the files say is published; what could not be recorded is tried again after a while."""

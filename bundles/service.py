@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from aiohttp import web
@@ -46,7 +46,7 @@ class Settings:
     """
 
     configurations: Configurations
-    ledger_url: str
+    ledger_url: str = field(repr=False)
     control_token: str
     load_key: Callable[[], SigningKey]
     load_custom: Callable[[Config], Awaitable[CustomPolicy]]

@@ -32,17 +32,30 @@ class Facts:
         return tuple((known.server, known.tools) for known in self.inventory)
 
 
-async def read(ledger: Ledger) -> Facts:
-    """Read the ledger, its revision first: what is read after it can only be news that the next read numbers."""
+async def read(ledger: Ledger, before: Facts | None = None) -> Facts:
+    """Read the ledger, its revision first: what is read after it can only be news that the next read numbers.
+
+    Of credentials, of which there may be many, only those are read that changed since `before`.
+    """
     meta = await ledger.meta()
     return Facts(
         meta=meta,
         withdrawals=await ledger.withdrawals(),
-        credentials=await ledger.credentials(),
+        credentials=await _credentials(ledger, before if before and before.meta.epoch == meta.epoch else None),
         inventory=await ledger.inventory(),
         replicas=await ledger.replicas(),
         bundles=await ledger.bundles(),
     )
+
+
+async def _credentials(ledger: Ledger, before: Facts | None) -> tuple[Credential, ...]:
+    if before is None:
+        return await ledger.credentials()
+    changed = {one.id: one for one in await ledger.credentials(since=before.meta.revision)}
+    if not changed:
+        return before.credentials
+    kept = [changed.pop(one.id, one) for one in before.credentials]
+    return (*kept, *changed.values())
 
 
 def live_document(facts: Facts, generated_at: int) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -54,7 +53,6 @@ if TYPE_CHECKING:
     from gateway.ledger import Ledger
     from gateway.state import StateDir
 
-LOG = logging.getLogger("portcullis.gateway")
 FOLD_SECONDS = 5.0
 
 
@@ -77,15 +75,19 @@ async def running(loaded: Loaded, state: StateDir, *, with_sync: bool) -> AsyncI
 
 async def _assembled(stack: AsyncExitStack, loaded: Loaded, state: StateDir, *, with_sync: bool) -> Gateway:
     config = loaded.config
-    ledger = await open_ledger(config.storage.url or state.ledger_url)
+    ledger = await open_ledger(config.storage.address or state.ledger_url, config.opa.replica)
     stack.push_async_callback(ledger.close)
-    mark = await _mark(stack, ledger, state)
-    await ledger.note_config(loaded.hash)
-    registration = await _registered(stack, ledger, state, config.opa.replica)
-    children = await sidecars(stack, _sources(loaded, state, with_sync=with_sync), with_sync=with_sync)
+    mark = HighWaterMark(state.high_water)
+    stack.push_async_callback(mark.close)
     index = CredentialIndex()
-    follower = Follower(ledger, index.replace, registration.keep)
+    registration = _registration(ledger, state, config.opa.replica)
+    follower = Follower(ledger, index, mark, registration.keep)
     await follower.refresh()
+    await ledger.note_config(loaded.hash)
+    # A clean end takes it out of the count, a crash leaves it in.
+    await registration.take()
+    stack.push_async_callback(registration.give_up)
+    children = await sidecars(stack, _sources(loaded, state, with_sync=with_sync), with_sync=with_sync)
     background.run(stack, follower.run(), "follow the ledger")
     live: Live[Door]
     metrics = Metrics(lambda tenant: tenant in live.value.tenants)
@@ -115,29 +117,15 @@ async def _assembled(stack: AsyncExitStack, loaded: Loaded, state: StateDir, *, 
     return Gateway(loaded=loaded, ledger=ledger, live=live, rooms=rooms, sidecars=children, registration=registration)
 
 
-async def _registered(stack: AsyncExitStack, ledger: Ledger, state: StateDir, name: str) -> Registration:
-    """Count this replica; a clean end takes it out of the count, a crash leaves it in."""
+def _registration(ledger: Ledger, state: StateDir, name: str) -> Registration:
     token = state.secret(state.replica_token(name))
-    registration = Registration(ledger, Replica(name, sha256(token), now_ms()), now_ms)
-    await registration.take()
-    stack.push_async_callback(registration.give_up)
-    return registration
+    return Registration(ledger, Replica(name, sha256(token), now_ms()), now_ms)
 
 
 def _sources(loaded: Loaded, state: StateDir, *, with_sync: bool) -> Sources:
     if with_sync:
         ensure_key(loaded.config, state)
     return Sources(loaded, state, lambda: verification_keys(state.path))
-
-
-async def _mark(stack: AsyncExitStack, ledger: Ledger, state: StateDir) -> HighWaterMark:
-    mark = HighWaterMark(state.high_water)
-    stack.push_async_callback(mark.close)
-    meta = await ledger.meta()
-    if mark.restored(meta):
-        LOG.warning("the ledger is older than what was decided here: it was restored, so it gets a new epoch")
-        await ledger.renew_epoch(meta.epoch)
-    return mark
 
 
 def _provenance(

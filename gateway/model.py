@@ -44,8 +44,9 @@ class CredentialKind(StrEnum):
 
     ANONYMOUS = "anonymous"
     API_KEY = "api_key"
+    TENANT_KEY = "tenant_key"
+    TENANT_TOKEN = "tenant_token"  # noqa: S105 (a kind, no secret)
     JWT = "jwt"
-    TENANT_TOKEN = "tenant_token"  # noqa: S105
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,7 @@ class Withdrawal:
 class Credential:
     """A key or token as the ledger keeps it: the SHA-256 of the secret, never the secret. Times in milliseconds.
 
-    `tools` are globs over canonical ids, () for all; `replaced_by` is the id of its successor.
+    `tools` are globs over canonical ids beyond which a token sees nothing; none narrow it not at all.
     """
 
     id: str

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.authn import CredentialIndex
 from gateway.errors import Unavailable
 from gateway.follow import Follower
 from gateway.ledger.connect import open_ledger
+from gateway.pdp.high_water import HighWaterMark
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +25,7 @@ async def nothing() -> None:
 async def test_a_ledger_that_does_not_say_where_it_stands_is_away_until_it_does(tmp_path: Path) -> None:
     path = tmp_path / "portcullis.db"
     ledger = await open_ledger(f"sqlite:///{path}")
-    follower = Follower(ledger, lambda _: None, nothing)
+    follower = Follower(ledger, CredentialIndex(), HighWaterMark(tmp_path / "mark.json"), nothing)
     try:
         await follower.refresh()
         epoch = follower.epoch

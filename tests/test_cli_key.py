@@ -105,7 +105,7 @@ def test_revoking_is_once_and_the_key_stays_in_the_list(tmp_path: Path):
 
 
 def test_every_key_made_and_revoked_is_in_the_audit_trail_with_who_did_it(tmp_path: Path):
-    made = create(tmp_path, "--role", "admin")
+    made = create(tmp_path, "--role", "viewer")
     portcullis(tmp_path, "key", "revoke", made["id"])
     lines = portcullis(tmp_path, "audit", "tail", "--json").stdout.splitlines()
     events = [json.loads(line) for line in lines]

@@ -15,7 +15,6 @@ from gateway.facts import Bundle
 from gateway.ledger.connect import open_ledger
 from gateway.ledger.values import Admins
 from gateway.model import AuditEvent, Credential, Replica, ServerInventory, ToolRef, Withdrawal
-
 from tests.support.wait import until
 
 if TYPE_CHECKING:

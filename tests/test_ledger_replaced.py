@@ -24,6 +24,6 @@ async def test_a_ledger_whose_file_was_replaced_is_unavailable_and_not_silently_
         with pytest.raises(Unavailable, match="replaced"):
             await ledger.meta()
         with pytest.raises(Unavailable, match="replaced"):
-            await ledger.renew_epoch()
+            await ledger.renew_epoch("seen")
     finally:
         await ledger.close()

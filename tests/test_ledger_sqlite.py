@@ -16,7 +16,7 @@ import pytest
 
 from gateway.errors import Unavailable
 from gateway.ledger.connect import open_ledger
-from gateway.ledger.migrate import MIGRATIONS, migrate
+from gateway.ledger.migrate import POSTGRESQL, SQLITE, migrate
 from gateway.ledger.sqlite import SqliteLedger
 from gateway.model import AuditEvent, ToolRef, Withdrawal
 from tests.support.wait import until
@@ -91,15 +91,17 @@ async def test_a_folder_that_is_not_there_is_said_with_its_path(tmp_path: Path):
         await open_ledger(f"sqlite:///{tmp_path}/absent/ledger.db")
 
 
-def test_migrations_are_numbered_without_gaps_from_one():
-    numbers = sorted(int(path.name[:4]) for path in MIGRATIONS.glob("*.sql"))
+@pytest.mark.parametrize("folder", [SQLITE, POSTGRESQL])
+def test_migrations_are_numbered_without_gaps_from_one(folder: Path):
+    numbers = sorted(int(path.name[:4]) for path in folder.glob("*.sql"))
+    assert numbers
     assert numbers == list(range(1, len(numbers) + 1))
 
 
 def versions(folder: Path, *scripts: str) -> Path:
     copy = folder / "migrations"
-    shutil.copytree(MIGRATIONS, copy, dirs_exist_ok=True)
-    for number, script in enumerate(scripts, start=len(list(MIGRATIONS.glob("*.sql"))) + 1):
+    shutil.copytree(SQLITE, copy, dirs_exist_ok=True)
+    for number, script in enumerate(scripts, start=len(list(SQLITE.glob("*.sql"))) + 1):
         (copy / f"{number:04}_more.sql").write_text(script)
     return copy
 

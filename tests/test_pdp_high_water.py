@@ -57,7 +57,7 @@ async def test_the_mark_is_written_without_anyone_closing_it(tmp_path: Path):
     for revision in range(1, 30):
         see(mark, "e1", revision)
         await until(path.exists)
-    await until(lambda: json.loads(path.read_text()) == {"epoch": "e1", "revision": 29})
+    await until(lambda: json.loads(path.read_text()) == {"epoch": "e1", "revision": 29, "past": []})
     await mark.close()
 
 
@@ -91,10 +91,30 @@ async def test_a_ledger_behind_what_it_once_said_is_a_restored_one(
     tmp_path: Path, epoch: str, revision: int, restored: bool
 ):
     mark = HighWaterMark(tmp_path / "mark.json")
-    assert not mark.restored(LedgerMeta(epoch, revision, None))
+    assert not mark.restored(LedgerMeta(epoch, revision, None), since=mark.value)
     see(mark, "e1", 42)
     await mark.close()
-    assert HighWaterMark(tmp_path / "mark.json").restored(LedgerMeta(epoch, revision, None)) is restored
+    again = HighWaterMark(tmp_path / "mark.json")
+    assert again.restored(LedgerMeta(epoch, revision, None), since=again.value) is restored
+
+
+async def test_a_ledger_that_is_back_in_an_epoch_it_had_left_is_a_restored_one(tmp_path: Path):
+    mark = HighWaterMark(tmp_path / "mark.json")
+    for epoch, revision in (("e1", 42), ("e2", 43), ("e3", 44)):
+        see(mark, epoch, revision)
+    await mark.close()
+    again = HighWaterMark(tmp_path / "mark.json")
+    back = [again.restored(LedgerMeta(epoch, 99, None), since=again.value) for epoch in ("e1", "e2", "e3", "e4")]
+    assert back == [True, True, False, False]
+
+
+async def test_an_answer_of_the_ledger_that_crossed_a_newer_decision_makes_it_no_restored_one(tmp_path: Path):
+    mark = HighWaterMark(tmp_path / "mark.json")
+    see(mark, "e1", 42)
+    asked = mark.value
+    see(mark, "e1", 43)
+    assert not mark.restored(LedgerMeta("e1", 42, None), since=asked)
+    await mark.close()
 
 
 @pytest.mark.parametrize("content", ["", "{}", "null", '{"epoch": "e1", "revision": "42"}', '{"epoch": "e1"'])

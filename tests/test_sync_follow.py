@@ -123,7 +123,7 @@ async def test_a_new_epoch_publishes_everything_anew_and_forgets_every_acknowled
     token, before = await sync.token("gw"), await etags(sync)
     for name, etag in before.items():
         await sync.poll(name, token, etag)
-    meta = await sync.ledger.renew_epoch()
+    meta = await sync.ledger.renew_epoch((await sync.ledger.meta()).epoch)
     await until(lambda: sync.service.publisher.epoch == meta.epoch and sync.service.publisher.ready)
     after = await etags(sync)
     assert all(etag != before[name] and meta.epoch in str(etag) for name, etag in after.items())

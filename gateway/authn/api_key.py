@@ -30,6 +30,13 @@ class CredentialIndex:
         """Know these credentials from now on, and no others."""
         self._known = {one.hash.lower(): _Known(one, principal_of(one)) for one in credentials}
 
+    def put(self, credentials: Iterable[Credential]) -> None:
+        """Know these as they are now, beside all others."""
+        self._known.update((one.hash.lower(), _Known(one, principal_of(one))) for one in credentials)
+
+    def confirm(self) -> None:
+        """Hear that what is known here is what the ledger knows at this moment."""
+
     def find(self, secret: str) -> Credential | None:
         """Return the credential of a secret in whatever state it is, or None."""
         known = self._known.get(sha256(secret))

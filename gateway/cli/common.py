@@ -123,13 +123,13 @@ def ledger_of(source: Source, state_dir: Path | None) -> AbstractAsyncContextMan
     """Open the ledger that this configuration names; without the default file, that of the state directory."""
     unnamed = source == Source(default_config()) and not source.config.exists()
     loaded = None if unnamed else load(source)
-    url = loaded.config.storage.url if loaded else None
-    return _opened(url or StateDir.open(state_dir).ledger_url, loaded)
+    address = loaded.config.storage.address if loaded else None
+    return _opened(address or StateDir.open(state_dir).ledger_url, loaded)
 
 
 @asynccontextmanager
 async def _opened(url: str, loaded: Loaded | None) -> AsyncIterator[tuple[Ledger, Loaded | None]]:
-    ledger = await open_ledger(url)
+    ledger = await open_ledger(url, operator()["principal"])
     try:
         yield ledger, loaded
     finally:

@@ -104,7 +104,7 @@ def _kept_back(loaded: Loaded) -> Iterator[Finding]:
 
 async def _storage(loaded: Loaded, state: StateDir) -> tuple[Finding, LedgerMeta | None]:
     try:
-        ledger = await open_ledger(loaded.config.storage.url or state.ledger_url)
+        ledger = await open_ledger(loaded.config.storage.address or state.ledger_url)
         try:
             meta = await ledger.meta()
             names = ", ".join(replica.name for replica in await ledger.replicas()) or "none"
@@ -209,14 +209,14 @@ async def _server(upstreams: Upstreams, name: str) -> Finding:
 
 async def _clock(patient: Patient) -> list[Finding]:
     """Compare our clock with when the ledger was last written: one that went back makes good data look stale."""
-    ahead = _written_at(patient.config.storage.url or patient.state.ledger_url) - time.time()
+    ahead = _written_at(patient.config.storage.address or patient.state.ledger_url) - time.time()
     if ahead > CLOCK_SKEW_SECONDS:
         return [Finding("clock", ERROR, f"the ledger was written {ahead:.0f} s in the future: this clock went back")]
     return [Finding("clock", OK, "not behind what was written here")]
 
 
 def _written_at(ledger_url: str) -> float:
-    """Return when the ledger's write-ahead log was last written, in seconds since the epoch; 0 where there is none."""
+    """Return when a file's write-ahead log was last written, in seconds since the epoch; 0 where there is none."""
     try:
         return Path(f"{ledger_url.removeprefix(SQLITE)}-wal").stat().st_mtime
     except OSError:

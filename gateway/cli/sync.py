@@ -66,7 +66,7 @@ def _settings(configurations: Configurations, state: StateDir, listen: str | Non
     load_key()
     return Settings(
         configurations=configurations,
-        ledger_url=config.storage.url or state.ledger_url,
+        ledger_url=config.storage.address or state.ledger_url,
         control_token=state.secret(config.sync.token_file or state.control_token),
         load_key=load_key,
         load_custom=_load_custom,

@@ -2,14 +2,26 @@
 
 import re
 import socket
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic import BeforeValidator, Field, InstanceOf, PlainSerializer, WithJsonSchema
 
-from gateway.config.paths import FilePath, in_folder
+from gateway.config.paths import FilePath
 from gateway.config.sections import Section
-from gateway.config.values import BindHost, Count, Flag, Host, HttpUrl, Listen, Network, Origin, Port, ReplicaName
+from gateway.config.storage import storage_url
+from gateway.config.values import (
+    BindHost,
+    Count,
+    Flag,
+    Host,
+    HttpUrl,
+    Listen,
+    Network,
+    Origin,
+    Port,
+    ReplicaName,
+    Secret,
+)
 
 
 def default_replica() -> str:
@@ -17,15 +29,12 @@ def default_replica() -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", socket.gethostname())[:64].strip("-") or "gateway"
 
 
-def _storage(value: str, info: ValidationInfo) -> str:
-    if value.startswith(("postgresql:", "postgres:")):
-        raise ValueError("PostgreSQL is not supported by this version; use sqlite:///path/to/portcullis.db")
-    if not value.startswith("sqlite:///") or not value.removeprefix("sqlite:///"):
-        raise ValueError("must be sqlite:///path (relative to this file) or sqlite:////path (absolute)")
-    return f"sqlite:///{in_folder(Path(value.removeprefix('sqlite:///')), info).absolute()}"
-
-
-StorageUrl = Annotated[str, AfterValidator(_storage)]
+StorageUrl = Annotated[
+    InstanceOf[Secret] | str,
+    BeforeValidator(storage_url),
+    PlainSerializer(lambda value: value.reference if isinstance(value, Secret) else value),
+    WithJsonSchema({"type": "string"}),
+]
 
 
 class Tls(Section):
@@ -73,6 +82,11 @@ class Storage(Section):
     """Where the ledger lies; without `url` it is in the state directory."""
 
     url: StorageUrl | None = None
+
+    @property
+    def address(self) -> str | None:
+        """The ledger's address as it is used, which may hold a password; None where none is named."""
+        return self.url.reveal() if isinstance(self.url, Secret) else self.url
 
 
 class AuditSettings(Section):

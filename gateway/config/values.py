@@ -148,7 +148,9 @@ def _network(value: Any) -> IPv4Network | IPv6Network:
 
 def _no_reference(value: str) -> str:
     if _REFERENCE.search(value):
-        raise ValueError("${…} is read only in the headers and the env of a server; write the value itself")
+        raise ValueError(
+            "${…} is read only in the headers and the env of a server and in storage.url; write the value itself"
+        )
     return value
 
 

@@ -41,14 +41,9 @@ def withdrawal(row: Row) -> Withdrawal:
 
 def credential(row: Row) -> Credential:
     """Read the columns of `credential`, in the order of the value's own attributes."""
-    kind, tools, last_used_at, replaced_by = row[12:]
-    return Credential(
-        *row[:12],
-        kind=CredentialKind(kind),
-        tools=() if tools == "[]" else tuple(json.loads(tools)),
-        last_used_at=last_used_at,
-        replaced_by=replaced_by,
-    )
+    kind, tools, *rest = row[12:]
+    told = (*row[:12], CredentialKind(kind), () if tools == "[]" else tuple(json.loads(tools)), *rest)
+    return Credential(*told)
 
 
 def credential_row(one: Credential) -> Row:

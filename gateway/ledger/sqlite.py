@@ -44,7 +44,8 @@ class SqliteLedger(SqlLedger):
         self._writer, self._reader, self._looker = connections
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="ledger-reads")
-        self._seen = self._version()
+        self._version: int | None = None
+        self._stood = self._stand()
         self._closed = False
 
     @classmethod
@@ -74,9 +75,7 @@ class SqliteLedger(SqlLedger):
         deadline = loop.time() + timeout
         while True:
             self._require_open()
-            version = self._version()
-            if version != self._seen:
-                self._seen = version
+            if self._moved():
                 return True
             if (left := deadline - loop.time()) <= 0:
                 return False
@@ -118,13 +117,24 @@ class SqliteLedger(SqlLedger):
             await self._run(thread, db.close)
             thread.shutdown(wait=False)
 
-    def _version(self) -> int | None:
-        """Return a number that any other connection's commit changes; None while it cannot be had."""
+    def _moved(self) -> bool:
+        """Say whether the ledger stands elsewhere than at the last look; doubt says so too."""
         try:
             (version,) = self._looker.execute("pragma data_version").fetchone()
         except sqlite3.Error:
+            return True
+        if version == self._version:
+            return False
+        # Somebody else has committed, and most of the time that is audit events.
+        before, self._version, self._stood = self._stood, version, self._stand()
+        return self._stood is None or self._stood != before
+
+    def _stand(self) -> Row | None:
+        try:
+            found: Row | None = self._looker.execute(statements.META).fetchone()
+        except sqlite3.Error:
             return None
-        return int(version)
+        return found
 
     def _require_open(self) -> None:
         if self._closed:

@@ -7,7 +7,7 @@ lost raise, yet no older than the mark, is a replay.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gateway.errors import DecisionUnavailable
@@ -18,13 +18,21 @@ if TYPE_CHECKING:
 
     from gateway.model import LedgerMeta
 
+MAX_PAST = 32
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """An epoch of the ledger and the highest revision of it that has been seen."""
+    """An epoch of the ledger and the highest revision of it that has been seen; `past` are epochs seen before it."""
 
     epoch: str
     revision: int
+    past: tuple[str, ...] = field(default=(), compare=False)
+
+    def of(self, epoch: str, revision: int) -> Mark:
+        """Return the mark after this one; no ledger comes back to a past epoch unless it was restored."""
+        past = self.past if epoch == self.epoch else (*self.past, self.epoch)[-MAX_PAST:]
+        return Mark(epoch, revision, past)
 
 
 class HighWaterMark:
@@ -42,10 +50,15 @@ class HighWaterMark:
         """The mark now. A question notes it when it is sent and is held to that."""
         return self._kept.value
 
-    def restored(self, meta: LedgerMeta) -> bool:
-        """Return whether the ledger is behind what it has already said in its own epoch: an older copy of itself."""
-        mark = self.value
-        return mark is not None and mark.epoch == meta.epoch and meta.revision < mark.revision
+    def restored(self, meta: LedgerMeta, *, since: Mark | None) -> bool:
+        """Return whether the ledger is an older copy of itself, by `since`, the mark when the ledger was asked.
+
+        Comparing with the mark of now would take an answer that crossed the first one of a new revision for that.
+        """
+        if since is None:
+            return False
+        behind = since.epoch == meta.epoch and meta.revision < since.revision
+        return behind or (meta.epoch != since.epoch and meta.epoch in since.past)
 
     def admit(self, epoch: str, revision: int, *, since: Mark | None) -> None:
         """Raise the mark; raises DecisionUnavailable for a revision below `since`, the mark when the question was sent.
@@ -56,7 +69,7 @@ class HighWaterMark:
             raise DecisionUnavailable(f"the decision is of r{revision}, older than r{since.revision} seen before")
         mark = self.value
         if mark is None or mark.epoch != epoch or revision > mark.revision:
-            self._kept.put(Mark(epoch, revision))
+            self._kept.put(mark.of(epoch, revision) if mark else Mark(epoch, revision))
 
     async def close(self) -> None:
         """Return once the mark is on disk, or its writing has failed once more."""
