@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import secrets
 from dataclasses import replace
@@ -10,18 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.errors import Unavailable
+from gateway.errors import LastAdmin, Unavailable
 from gateway.facts import Bundle
+from gateway.ledger.chain import Verification
 from gateway.ledger.connect import open_ledger
-from gateway.ledger.values import Admins
-from gateway.model import AuditEvent, Credential, Replica, ServerInventory, ToolRef, Withdrawal
+from gateway.ledger.values import Admins, AuditFilter, Binding
+from gateway.model import AuditEvent, Credential, CredentialKind, Replica, ServerInventory, ToolRef, Withdrawal
 from tests.support.wait import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from gateway.ledger import Ledger
+
+    Opened = Callable[..., Awaitable[Ledger]]
 
 BACKENDS = ("sqlite", "postgresql")
 
@@ -48,6 +52,19 @@ async def ledger(url: str) -> AsyncIterator[Ledger]:
     opened = await open_ledger(url)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def opened(url: str) -> AsyncIterator[Opened]:
+    """Open the same ledger again, as other processes do."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def open_again(writer: str = "other") -> Ledger:
+            one = await open_ledger(url, writer)
+            stack.push_async_callback(one.close)
+            return one
+
+        yield open_again
 
 
 def event(type_: str = "ToolWithdrawn", time: int = 1, **more: Any) -> AuditEvent:
@@ -346,3 +363,441 @@ async def test_closing_finishes_what_was_asked_before_and_refuses_what_comes_aft
 async def test_a_ledger_of_an_unknown_kind_is_refused(url: str):
     with pytest.raises(Unavailable, match="not supported"):
         await open_ledger(url)
+
+
+# --- keys and tenant tokens -----------------------------------------------------------------------------------------
+
+
+def token(id_: str, tenant: str = "tenant:a", by: str = "user:jo", **more: Any) -> Credential:
+    return credential(id_, kind=CredentialKind.TENANT_TOKEN, tenant=tenant, created_by=by, **more)
+
+
+async def test_a_tenant_token_is_kept_with_its_kind_and_the_tools_that_narrow_it(ledger: Ledger):
+    minted = token("t_1", tools=("payments/*", "docs#prompts/ü"), principal="token:t_1")
+    await ledger.add_credential(minted, event("TokenMinted"))
+    await ledger.add_credential(credential("c_1"), event("KeyCreated"))
+    assert await ledger.credentials() == (minted, credential("c_1"))
+
+
+async def test_only_what_changed_after_a_revision_is_read_again(ledger: Ledger):
+    for id_ in ("c_1", "c_2", "c_3"):
+        await ledger.add_credential(credential(id_), event())
+    before = (await ledger.meta()).revision
+    await ledger.touch_credentials({"c_3": 5})
+    await ledger.withdraw(withdrawal(), event())
+    assert await ledger.credentials(since=before) == ()
+    await ledger.revoke_credential("c_1", "user:root", 7, event(), admins=NONE)
+    await ledger.rotate_credential("c_2", credential("c_4", created_at=8), 9, event())
+    assert [one.id for one in await ledger.credentials(since=before)] == ["c_1", "c_2", "c_4"]
+    assert [one.id for one in await ledger.credentials(since=before + 2)] == ["c_2", "c_4"]
+
+
+async def test_pages_of_credentials_follow_each_other_without_gap_and_keep_to_what_is_looked_for(ledger: Ledger):
+    for number in range(7):
+        await ledger.add_credential(token(f"a_{number}", by="user:jo" if number % 2 else "user:mo"), event())
+        await ledger.add_credential(token(f"b_{number}", "tenant:b"), event())
+        await ledger.add_credential(credential(f"c_{number}"), event())
+    pages, after = [], None
+    while page := await ledger.credentials_page(
+        kind=CredentialKind.TENANT_TOKEN, tenant="tenant:a", after=after, limit=3
+    ):
+        pages.append([one.id for one in page])
+        after = page[-1].id
+    assert pages == [["a_0", "a_1", "a_2"], ["a_3", "a_4", "a_5"], ["a_6"]]
+    mine = await ledger.credentials_page(tenant="tenant:a", created_by="user:jo")
+    assert [one.id for one in mine] == ["a_1", "a_3", "a_5"]
+    assert len(await ledger.credentials_page(kind=CredentialKind.API_KEY)) == 7
+    assert len(await ledger.credentials_page(limit=10)) == 10
+
+
+async def test_a_cursor_of_somebody_else_s_says_nothing_of_where_it_stands(ledger: Ledger):
+    for id_, tenant in (("a_1", "tenant:a"), ("b_1", "tenant:b"), ("a_2", "tenant:a")):
+        await ledger.add_credential(token(id_, tenant), event())
+    pages = [await ledger.credentials_page(tenant="tenant:a", after=cursor) for cursor in ("b_1", "nobody's", None)]
+    assert pages[0] == pages[1] == pages[2]
+
+
+async def test_a_rotated_key_lives_on_until_the_overlap_ends_and_knows_its_successor(ledger: Ledger):
+    await ledger.add_credential(credential("c_1", expires_at=1000), event("KeyCreated"))
+    before = await ledger.meta()
+    revision = await ledger.rotate_credential("c_1", credential("c_2", created_at=10), 60, event("KeyRotated"))
+    assert revision == before.revision + 1
+    assert await ledger.credentials() == (
+        credential("c_1", expires_at=60, replaced_by="c_2"),
+        credential("c_2", created_at=10),
+    )
+    assert await types(ledger) == ["KeyCreated", "KeyRotated"]
+
+
+async def test_an_overlap_never_lengthens_a_life_and_gives_an_end_to_one_without(ledger: Ledger):
+    await ledger.add_credential(credential("short", expires_at=50), event())
+    await ledger.add_credential(credential("endless"), event())
+    await ledger.rotate_credential("short", credential("s_2", created_at=10), 60, event())
+    await ledger.rotate_credential("endless", credential("e_2", created_at=10), 60, event())
+    assert {one.id: one.expires_at for one in await ledger.credentials() if one.replaced_by} == {
+        "short": 50,
+        "endless": 60,
+    }
+
+
+@pytest.mark.parametrize("kind", ["none", "revoked", "expired", "replaced", "another kind"])
+async def test_what_is_no_live_key_is_not_rotated_and_nothing_is_left_of_the_attempt(ledger: Ledger, kind: str):
+    await ledger.add_credential(credential("c_1", expires_at=20 if kind == "expired" else None), event("KeyCreated"))
+    if kind == "revoked":
+        await ledger.revoke_credential("c_1", "user:root", 5, event("KeyRevoked"), admins=NONE)
+    if kind == "replaced":
+        await ledger.rotate_credential("c_1", credential("c_2", created_at=10), 90, event("KeyRotated"))
+    before, recorded = await ledger.meta(), await types(ledger)
+    new = token("c_9", created_at=30) if kind == "another kind" else credential("c_9", created_at=30)
+    assert await ledger.rotate_credential("c_0" if kind == "none" else "c_1", new, 90, event("never")) is None
+    assert (await ledger.meta(), await types(ledger)) == (before, recorded)
+    assert "c_9" not in [one.id for one in await ledger.credentials()]
+
+
+async def test_the_last_use_only_goes_forward_and_is_no_mutation(ledger: Ledger):
+    for id_ in ("c_1", "c_2"):
+        await ledger.add_credential(credential(id_), event())
+    before = await ledger.meta()
+    await ledger.touch_credentials({"c_1": 50, "c_2": 60, "gone": 70})
+    await ledger.touch_credentials({"c_1": 40, "c_2": 61})
+    await ledger.touch_credentials({})
+    assert [one.last_used_at for one in await ledger.credentials()] == [50, 61]
+    assert await ledger.meta() == before
+
+
+async def test_uses_noted_by_two_openings_at_once_do_not_wait_for_each_other(ledger: Ledger, opened: Opened):
+    ids = [f"c_{number}" for number in range(40)]
+    for id_ in ids:
+        await ledger.add_credential(credential(id_), event())
+    other = await opened()
+    forth, back = dict.fromkeys(ids, 1), dict.fromkeys(reversed(ids), 2)
+    await asyncio.gather(*(one.touch_credentials(used) for one in (ledger, other) for used in (forth, back)))
+    assert {one.last_used_at for one in await ledger.credentials()} == {2}
+
+
+# --- roles ----------------------------------------------------------------------------------------------------------
+
+
+def binding(principal: str = "user:jo", role: str = "viewer", scope: str = "global", **more: Any) -> Binding:
+    return replace(Binding(principal, role, scope, None, "user:root", 5), **more)
+
+
+async def revoked(ledger: Ledger, one: Binding, at: int = 9, admins: Admins = NONE) -> int | None:
+    to = (one.principal, one.role, one.scope, one.issuer)
+    return await ledger.revoke_role(*to, "user:root", at, event("RoleRevoked"), admins=admins)
+
+
+async def test_a_role_given_is_there_once_and_taken_away_it_leaves_a_tombstone(ledger: Ledger):
+    first = await ledger.assign_role(binding(), event("RoleAssigned"))
+    assert await ledger.assign_role(binding(by="user:mo", at=6), event("RoleAssigned")) == first
+    assert await ledger.bindings() == (binding(),)
+    assert await revoked(ledger, binding()) == first + 1
+    assert await ledger.bindings() == (binding(revoked_at=9, revoked_by="user:root"),)
+    assert await revoked(ledger, binding()) is None
+    assert await types(ledger) == ["RoleAssigned", "RoleAssigned", "RoleRevoked"]
+
+
+async def test_a_role_given_again_is_in_force_again(ledger: Ledger):
+    await ledger.assign_role(binding(), event())
+    await revoked(ledger, binding())
+    before = (await ledger.meta()).revision
+    assert await ledger.assign_role(binding(by="user:mo", at=20), event()) == before + 1
+    assert await ledger.bindings() == (binding(by="user:mo", at=20),)
+
+
+async def test_equal_principals_of_two_issuers_are_two(ledger: Ledger):
+    ours, theirs = binding(issuer="https://a"), binding(issuer="https://b")
+    for one in (binding(), theirs, ours):
+        await ledger.assign_role(one, event())
+    await revoked(ledger, theirs)
+    assert [(one.issuer, one.revoked_at) for one in await ledger.bindings()] == [
+        (None, None), ("https://a", None), ("https://b", 9),
+    ]  # fmt: skip
+
+
+def admin(id_: str, **more: Any) -> Credential:
+    return credential(id_, role="admin", **more)
+
+
+ROLES = Admins(0, frozenset(("admin", "owner")))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        admin("c_2", expires_at=50),
+        admin("c_2", tenant="tenant:a"),
+        admin("c_2", replaced_by="c_3", expires_at=500),
+        credential("c_2", role="viewer"),
+        binding(role="admin", scope="tenant:tenant:a"),
+        binding(role="viewer"),
+        None,
+    ],
+    ids=["expired", "of a tenant", "replaced", "no admin", "bound in a tenant", "bound as another", "nobody"],
+)
+async def test_the_last_live_global_admin_cannot_be_revoked(ledger: Ledger, other: Credential | Binding | None):
+    await ledger.add_credential(admin("c_1"), event("kept"))
+    if isinstance(other, Credential):
+        await ledger.add_credential(other, event("kept"))
+    elif other is not None:
+        await ledger.assign_role(other, event("kept"))
+    before, recorded = await ledger.meta(), await types(ledger)
+    with pytest.raises(LastAdmin):
+        await ledger.revoke_credential("c_1", "user:root", 60, event("undone"), admins=ROLES)
+    assert (await ledger.meta(), await types(ledger)) == (before, recorded)
+    assert (await ledger.credentials())[0] == admin("c_1")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [admin("c_2", expires_at=70), credential("c_2", role="owner"), binding(role="admin"), Admins(1, ROLES.roles)],
+)
+async def test_an_admin_is_revoked_where_another_one_is_left(ledger: Ledger, other: Credential | Binding | Admins):
+    await ledger.add_credential(admin("c_1"), event())
+    if isinstance(other, Credential):
+        await ledger.add_credential(other, event())
+    elif isinstance(other, Binding):
+        await ledger.assign_role(other, event())
+    admins = other if isinstance(other, Admins) else ROLES
+    assert await ledger.revoke_credential("c_1", "user:root", 60, event(), admins=admins)
+
+
+async def test_the_last_admin_by_a_role_cannot_be_demoted_and_others_can(ledger: Ledger):
+    await ledger.assign_role(binding(role="owner"), event())
+    await ledger.assign_role(binding("user:mo"), event())
+    with pytest.raises(LastAdmin):
+        await revoked(ledger, binding(role="owner"), admins=ROLES)
+    assert await revoked(ledger, binding("user:mo"), admins=ROLES)
+    assert [one.revoked_at for one in await ledger.bindings()] == [None, 9]
+
+
+async def test_where_nobody_was_an_admin_nobody_needs_to_be_left(ledger: Ledger):
+    await ledger.add_credential(credential("c_1", role="viewer"), event())
+    assert await ledger.revoke_credential("c_1", "user:root", 60, event(), admins=ROLES)
+
+
+async def test_of_two_admins_that_revoke_each_other_at_the_same_moment_one_is_left(ledger: Ledger, opened: Opened):
+    other = await opened()
+    for number in range(10):
+        ids = [f"{number}_1", f"{number}_2"]
+        for id_ in ids:
+            await ledger.add_credential(admin(id_), event())
+        waiting = [
+            one.revoke_credential(id_, "user:root", 60, event(), admins=ROLES)
+            for one, id_ in zip((ledger, other), ids, strict=True)
+        ]
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert sorted(type(one).__name__ for one in results) == ["LastAdmin", "int"]
+        (left,) = [one.id for one in await ledger.credentials() if one.id in ids and not one.revoked_at]
+        await ledger.revoke_credential(left, "user:root", 60, event(), admins=Admins(1))
+
+
+# --- looking for events ---------------------------------------------------------------------------------------------
+
+
+def told(number: int, **more: Any) -> AuditEvent:
+    actor, target = {"principal": more.pop("principal", "user:jo")}, more.pop("target", {})
+    return replace(event("ToolCalled", number, actor=actor, target=target), id=f"id {number}", **more)
+
+
+TRAIL = (
+    told(0, tenant="tenant:a", target={"id": "payments/charge", "name": "charge"}),
+    told(1, tenant="tenant:b", target={"id": "payments/charge", "name": "charge"}, type="AuthorizationDenied"),
+    told(2, tenant="tenant:a", target={"name": "nothing"}, outcome="failure", principal="user:mo"),
+    told(3),
+    told(4, tenant="tenant:a", principal="service:ci", type="KeyCreated", target={"id": "c_1"}),
+)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (AuditFilter(), [0, 1, 2, 3, 4]),
+        (AuditFilter(tenant="tenant:a"), [0, 2, 4]),
+        (AuditFilter(scope="tenant:b"), [1]),
+        (AuditFilter(scope="tenant:b", tenant="tenant:a"), []),
+        (AuditFilter(principal="user:jo"), [0, 1, 3]),
+        (AuditFilter(type="ToolCalled", outcome="success"), [0, 3]),
+        (AuditFilter(target="payments/charge"), [0, 1]),
+        (AuditFilter(target="nothing"), [2]),
+        (AuditFilter(since=1, until=4), [1, 2, 3]),
+        (AuditFilter(tenant="tenant:a", since=1, principal="service:ci"), [4]),
+    ],
+)
+async def test_events_are_found_by_what_they_say(ledger: Ledger, wanted: AuditFilter, found: list[int]):
+    await ledger.append_audit(TRAIL)
+    forth = await ledger.audit_page(wanted)
+    assert [one.time for _, one in forth] == found
+    assert await ledger.audit_page(wanted, newest_first=True) == forth[::-1]
+
+
+async def test_pages_of_events_go_both_ways(ledger: Ledger):
+    await ledger.append_audit(TRAIL)
+    wanted, after, pages = AuditFilter(tenant="tenant:a"), None, []
+    while page := await ledger.audit_page(wanted, after=after, limit=2, newest_first=True):
+        pages.append([one.time for _, one in page])
+        after = page[-1][0]
+    assert pages == [[4, 2], [0]]
+    first = await ledger.audit_page(wanted, limit=1)
+    assert [one.time for _, one in await ledger.audit_page(wanted, after=first[0][0], limit=5)] == [2, 4]
+
+
+async def test_events_of_any_text_are_kept(ledger: Ledger):
+    """What no column of a database takes is kept in the event all the same."""
+    odd = told(0, tenant="a\0b", principal="\ud800\u2028", target={"id": 5, "name": "x" * 5000}, reason="ü")
+    await ledger.append_audit([odd])
+    assert [one for _, one in await ledger.audit()] == [odd]
+    assert not (await ledger.audit_chain()).breaks
+
+
+# --- the chain ------------------------------------------------------------------------------------------------------
+
+
+async def chained(ledger: Ledger) -> dict[str, int]:
+    """Return how many events each writer's chain has, if all of them hold."""
+    found = await ledger.audit_chain()
+    assert found.breaks == ()
+    return {one.name: one.number for one in found.writers}
+
+
+async def test_an_empty_trail_has_nothing_to_hold_against_it(ledger: Ledger):
+    assert await ledger.audit_chain() == Verification(0, 0, (), ())
+
+
+async def test_events_of_decisions_and_of_mutations_are_one_chain_of_their_process(ledger: Ledger):
+    await ledger.append_audit(TRAIL)
+    await ledger.withdraw(withdrawal(), event())
+    await ledger.append_audit([FULL])
+    await ledger.revoke_credential("none", "user:root", 1, event(), admins=NONE)
+    seen: list[int] = []
+    found = await ledger.audit_chain(seen.append)
+    assert (found.events, found.unchained, found.breaks, seen) == (7, 0, (), [7])
+    assert [one.number for one in found.writers] == [7]
+
+
+async def test_each_life_of_a_process_is_a_writer_of_its_own_even_under_one_name(opened: Opened):
+    lives = [await opened("gw-1") for _ in range(3)]
+    for number in range(9):
+        await lives[number % 3].append_audit([told(number)])
+    names = await chained(lives[0])
+    assert list(names.values()) == [3, 3, 3]
+    assert all(name.startswith("gw-1.") for name in names)
+
+
+async def test_a_process_that_only_reads_is_no_writer(ledger: Ledger):
+    await ledger.audit()
+    assert await chained(ledger) == {}
+
+
+async def test_events_appended_at_once_from_everywhere_are_chained_and_each_is_there(ledger: Ledger, opened: Opened):
+    other = await opened()
+    work = [
+        *(one.append_audit([told(number), told(number)]) for one in (ledger, other) for number in range(20)),
+        *(
+            one.withdraw(withdrawal(ToolRef("p", f"{number}")), event())
+            for one in (ledger, other)
+            for number in range(20)
+        ),
+    ]
+    await asyncio.gather(*work)
+    assert sorted((await chained(ledger)).values()) == [60, 60]
+    assert [seq for seq, _ in await ledger.audit(limit=500)] == sorted({seq for seq, _ in await other.audit(limit=500)})
+
+
+async def test_a_mutation_that_is_undone_leaves_no_gap_in_the_chain(ledger: Ledger):
+    await ledger.add_credential(credential("c_1"), event())
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await ledger.add_credential(credential("c_2", hash="hash of c_1"), event("undone"))
+    await ledger.append_audit([told(1)])
+    assert list((await chained(ledger)).values()) == [2]
+
+
+async def test_a_pruned_trail_is_verified_from_where_it_was_cut(ledger: Ledger, opened: Opened):
+    other = await opened()
+    for number in range(10):
+        await (ledger, other)[number % 2].append_audit([told(10 * number), told(10 * number + 1)])
+    assert await ledger.prune_audit(55) == 12
+    assert list((await chained(ledger)).values()) == [10, 10]
+    assert await ledger.prune_audit(1000) == 8
+    assert (await ledger.audit_chain()).events == 0
+    for one in (other, ledger):
+        await one.append_audit([told(2000)])
+    assert (await ledger.audit_chain()).events == 2
+    await chained(ledger)
+
+
+async def test_writers_whose_events_are_all_gone_leave_the_register_and_live_ones_go_on(opened: Opened):
+    keeper = await opened("keeper")
+    for number in range(5):
+        passing = await opened("passing")
+        await passing.append_audit([told(number)])
+    await keeper.append_audit([told(90)])
+    assert await keeper.prune_audit(50) == 5
+    names = await chained(keeper)
+    assert [name.split(".")[0] for name in names] == ["passing", "keeper"]
+    await keeper.prune_audit(100)
+    await keeper.append_audit([told(110)])
+    newest = await opened("newest")
+    await newest.append_audit([told(111)])
+    await chained(keeper)
+    assert await keeper.prune_audit(111) == 1
+    await keeper.append_audit([told(112)])
+    assert [one.time for _, one in await keeper.audit()] == [111, 112]
+    await chained(keeper)
+
+
+async def test_pruning_stops_at_the_first_event_that_is_not_old_so_that_no_chain_has_a_hole(ledger: Ledger):
+    await ledger.append_audit([told(time) for time in (1, 2, 50, 3, 60)])
+    assert await ledger.prune_audit(40) == 2
+    assert [one.time for _, one in await ledger.audit()] == [50, 3, 60]
+    await chained(ledger)
+
+
+async def test_an_event_of_a_clock_that_was_ahead_by_years_keeps_nothing_alive(ledger: Ledger):
+    await ledger.append_audit([told(time) for time in (1, 4_102_444_800_000, 2, 60)])
+    assert await ledger.prune_audit(40) == 3
+    await chained(ledger)
+
+
+async def test_two_that_prune_at_once_cut_one_trail(ledger: Ledger, opened: Opened):
+    await ledger.append_audit([told(time) for time in range(6000)])
+    other = await opened()
+    gone = await asyncio.gather(ledger.prune_audit(5000), other.prune_audit(5500), ledger.prune_audit(5500))
+    assert sum(gone) >= 5500
+    assert (await ledger.audit_chain()).events == 500
+    await chained(ledger)
+
+
+# --- hearing of others ----------------------------------------------------------------------------------------------
+
+
+async def test_a_commit_of_another_is_heard_and_audit_events_alone_are_not(ledger: Ledger, opened: Opened):
+    other = await opened()
+    while await ledger.changed(0.2):
+        pass
+    await other.append_audit([told(1)])
+    await other.touch_credentials({"c_1": 1})
+    assert not await ledger.changed(0.1)
+    waiting = asyncio.create_task(ledger.changed(10))
+    await other.withdraw(withdrawal(), event())
+    assert await waiting
+    await ledger.withdraw(withdrawal(CHARGE), event())
+    assert await ledger.changed(10)
+    assert not await ledger.changed(0.1)
+
+
+async def test_what_was_committed_before_anybody_waited_is_heard_at_once(ledger: Ledger):
+    while await ledger.changed(0.2):
+        pass
+    await ledger.withdraw(withdrawal(), event())
+    await until(lambda: ledger.changed(0))
+
+
+async def test_an_epoch_is_renewed_once_however_many_found_the_ledger_restored(ledger: Ledger, opened: Opened):
+    other = await opened()
+    before = await ledger.meta()
+    found = await asyncio.gather(*(one.renew_epoch(before.epoch) for one in (ledger, other, ledger)))
+    assert len({one.epoch for one in found}) == 1
+    assert found[0].epoch != before.epoch
+    assert (await ledger.meta()).revision == before.revision + 1

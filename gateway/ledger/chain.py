@@ -234,10 +234,11 @@ def _unlinked(writers: Sequence[Writer]) -> Iterator[Break]:
     """Yield where the register of writers does not hang together."""
     if writers:
         first = writers[0]
-        # Writers all of whose events were pruned leave the register, from the oldest on, up to the last of them.
+        # Writers all of whose events were pruned leave the register, from the oldest on, up to the last of them, which
+        # may be alive and write again.
         if first.id == 1 and first.link != link(ORIGIN, first.name):
             yield Break(Damage.EDITED, first.name, 0, None, "its entry in the register was changed")
-        elif first.id != 1 and first.number != first.pruned_number:
+        elif first.id != 1 and not first.pruned_number:
             yield Break(Damage.DROPPED, first.name, 0, None, "writers before it are missing from the register")
     for before, after in pairwise(writers):
         if after.id != before.id + 1:
