@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from tests.support.issuer import ABSENT, Issuer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
 
 # How long an example takes says how busy the machine is, and nothing about what is tested.
 settings.register_profile("unhurried", deadline=None)
@@ -52,6 +54,21 @@ def postgresql_server() -> Iterator[dict[str, str]]:
 def new_postgresql(postgresql_server: dict[str, str]) -> Callable[[], str]:
     """Return URLs for ledgers that are not there yet, in schemas of their own."""
     return lambda: postgresql.fresh(postgresql_server)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+    """Return addresses of ledgers that are not there yet; a test that asks for this runs once for each backend."""
+    if request.param == "sqlite":
+        return lambda: f"sqlite:///{tmp_path / secrets.token_hex(4)}.db"
+    new: Callable[[], str] = request.getfixturevalue("new_postgresql")
+    return new
+
+
+@pytest.fixture
+def ledger_url(new_ledger_url: Callable[[], str]) -> str:
+    """The address of a ledger that is not there yet, on each backend in turn."""
+    return new_ledger_url()
 
 
 @pytest.fixture(scope="session")

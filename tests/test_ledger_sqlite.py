@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import sqlite3
 import stat
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -19,7 +15,6 @@ from gateway.ledger.connect import open_ledger
 from gateway.ledger.migrate import POSTGRESQL, SQLITE, migrate
 from gateway.ledger.sqlite import SqliteLedger
 from gateway.model import AuditEvent, ToolRef, Withdrawal
-from tests.support.wait import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -153,64 +148,4 @@ async def test_a_full_disk_is_unavailable_and_nothing_is_half_written(tmp_path: 
     assert (await ledger.meta(), await ledger.withdrawals()) == (before, ())
     ledger._writer.execute("pragma max_page_count = 100000")
     assert await ledger.withdraw(Withdrawal(ToolRef("p", "t"), None, "user:a", 1), big) == before.revision + 1
-    await ledger.close()
-
-
-WRITE = """
-import asyncio, sys
-from gateway.ledger.connect import open_ledger
-from gateway.model import AuditEvent, ToolRef, Withdrawal
-async def main(url, who, count):
-    ledger = await open_ledger(url)
-    for number in range(int(count)):
-        event = AuditEvent(id="0190", time=number, type=who, outcome="success")
-        print(await ledger.withdraw(Withdrawal(ToolRef(who, f"t{number}"), None, who, number), event), flush=True)
-    await ledger.close()
-asyncio.run(main(*sys.argv[1:]))
-"""
-
-
-def writing(url: str, who: str, count: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", WRITE, url, who, str(count)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-
-async def test_two_processes_on_one_file_never_share_a_revision_nor_lose_one(tmp_path: Path):
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
-
-    def write(who: str) -> list[int]:
-        with writing(url, who, 100) as writer:
-            return list(map(int, writer.communicate()[0].split()))
-
-    with ThreadPoolExecutor(2) as pool:
-        revisions = [*pool.map(write, ("one", "two"))]
-    assert sorted(revisions[0] + revisions[1]) == list(range(2, 202))
-    ledger = await open_ledger(url)
-    assert len(await ledger.withdrawals()) == len(await ledger.audit(limit=1000)) == 200
-    await ledger.close()
-
-
-async def test_what_was_answered_survives_kill_9_and_each_withdrawal_has_its_event(tmp_path: Path):
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    with writing(url, "killed", 100_000) as writer:
-        assert writer.stdout
-        answered = [writer.stdout.readline() for _ in range(20)]
-        writer.send_signal(signal.SIGKILL)
-        answered += writer.stdout.readlines()
-    ledger = await open_ledger(url)
-    meta, withdrawn, events = await ledger.meta(), await ledger.withdrawals(), await ledger.audit(limit=100_000)
-    assert meta.revision >= int(answered[-1])
-    assert len(withdrawn) == len(events) == meta.revision - 1
-    await ledger.close()
-
-
-async def test_a_follower_sees_another_process_s_commit(tmp_path: Path):
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    ledger = await open_ledger(url)
-
-    async def moved() -> bool:
-        return (await ledger.meta()).revision == 4
-
-    with writing(url, "other", 3):
-        await until(moved)
     await ledger.close()

@@ -202,12 +202,11 @@ class SqlLedger(ABC):
 
     async def prune_audit(self, before: int) -> int:
         """Delete audit events older than `before` and return how many; in batches, so that writers get in between."""
-        deleted, now = 0, time.time_ns() // 1_000_000
-        while True:
-            batch = await self._transact(lambda tx: trail.prune(tx, before, now))
-            deleted += batch
-            if batch < trail.PRUNE_BATCH:
-                return deleted
+        total, more, now = 0, True, time.time_ns() // 1_000_000
+        while more:
+            deleted, more = await self._transact(lambda tx: trail.prune(tx, before, now))
+            total += deleted
+        return total
 
     async def audit_chain(self, seen: Callable[[int], None] = lambda _: None) -> Verification:
         """Verify every writer's chain; `seen` is told of each batch of events that was looked at."""

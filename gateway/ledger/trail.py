@@ -156,8 +156,8 @@ def page_of(wanted: AuditFilter, after: int | None, limit: int, *, newest_first:
     return sql, (*(value for _, value in given), limit)
 
 
-async def prune(tx: Transaction, before: int, now: int) -> int:
-    """Delete one batch of the oldest events and return how many; what is left of each chain hangs on an anchor.
+async def prune(tx: Transaction, before: int, now: int) -> tuple[int, bool]:
+    """Delete one batch of the oldest events; return how many, and whether there may be more. Anchors are left.
 
     Only a beginning of the trail is deleted: up to the first event that is not older than `before`. One that
     claims to be of more than a day after `now` keeps nothing alive; its writer's clock was wrong.
@@ -165,16 +165,17 @@ async def prune(tx: Transaction, before: int, now: int) -> int:
     oldest = await tx.fetch("select seq, time, writer, number, hash from audit order by seq limit ?", PRUNE_BATCH)
     kept = next((index for index, row in enumerate(oldest) if before <= row[1] <= now + DAY_MS), len(oldest))
     gone = oldest[:kept]
+    deleted = 0
     if gone:
         anchors = {writer: (number, hash_) for _, _, writer, number, hash_ in gone}
         await tx.each(
             "update audit_writer set pruned_number = ?, pruned_hash = ? where id = ? and pruned_number < ?",
             [(number, hash_, writer, number) for writer, (number, hash_) in sorted(anchors.items())],
         )
-        await tx.execute("delete from audit where seq <= ?", gone[-1][0])
+        deleted = await tx.execute("delete from audit where seq <= ?", gone[-1][0])
     if kept < PRUNE_BATCH:
         await _forget_writers(tx)
-    return len(gone)
+    return deleted, kept == PRUNE_BATCH
 
 
 async def _forget_writers(tx: Transaction) -> None:
