@@ -1,4 +1,4 @@
-"""`portcullis audit tail`: the newest events of the audit trail, and on with what comes."""
+"""`portcullis audit`: the newest events of the trail, and on with what comes; and an end to the oldest."""
 
 from __future__ import annotations
 
@@ -8,12 +8,25 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.common import installation_options, json_option, ledger_of, moment, plain, print_json, run
+from gateway.audit import DAY_MS, now_ms
+from gateway.cli.common import (
+    counted,
+    installation_options,
+    json_option,
+    ledger_of,
+    moment,
+    plain,
+    print_json,
+    run,
+)
+from gateway.cli.desk import Desk, at_the_desk
+from gateway.config import Config
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gateway.config import Source
+    from gateway.config import Loaded, Source
+    from gateway.ledger import Ledger
     from gateway.model import AuditEvent
 
 POLL_SECONDS = 0.5
@@ -22,7 +35,7 @@ PAGE = 500
 
 @click.group()
 def audit() -> None:
-    """The audit trail: tail."""
+    """The audit trail: tail, prune."""
 
 
 @audit.command()
@@ -35,6 +48,20 @@ def audit() -> None:
 def tail(config_path: Source, state_dir: Path | None, lines: int, follow: bool, as_json: bool) -> None:
     """Print the newest events, oldest first."""
     run(_tail(config_path, state_dir, lines, follow=follow, as_json=as_json))
+
+
+@audit.command()
+@at_the_desk
+@click.option("--days", type=click.IntRange(1), help="How many days to keep; without it, audit.retention_days.")
+def prune(desk: Desk, days: int | None) -> None:
+    """Delete old events, as a gateway does every hour. For where gateways have no right to."""
+
+    async def pruned(ledger: Ledger, loaded: Loaded | None) -> int:
+        kept = days or (loaded.config if loaded else Config()).audit.retention_days
+        return await ledger.prune_audit(now_ms() - kept * DAY_MS)
+
+    deleted = desk.work(pruned)
+    desk.say(f"deleted {counted(deleted, 'event')}", {"deleted": deleted})
 
 
 async def _tail(config_path: Source, state_dir: Path | None, lines: int, *, follow: bool, as_json: bool) -> None:

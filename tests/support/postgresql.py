@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ABSENT = "PostgreSQL's server is not here, so nothing is tested on it: apt-get install postgresql (or start docker)"
-ROLE = "portcullis"
+ROLE = "tester"
 READY_SECONDS = 30
 # What is kept is thrown away at the end: no page needs to reach a disk. A process that is killed loses nothing by that.
 SETTINGS = {
