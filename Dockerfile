@@ -34,7 +34,7 @@ FROM python:3.11-slim-bookworm AS base
 # OPA's container runs as the same user: the socket between the two is theirs alone. The folders are owned by it, so
 # that empty volumes mounted there are.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/portcullis portcullis \
-    && install -d -o portcullis -g portcullis -m 0700 /var/lib/portcullis /var/lib/opa /run/portcullis
+    && install -d -o portcullis -g portcullis -m 0700 /var/lib/portcullis /var/lib/opa /var/lib/shared /run/portcullis
 ENV PYTHONUNBUFFERED=1
 USER 10001:10001
 WORKDIR /var/lib/portcullis

@@ -20,13 +20,13 @@ from testcontainers.compose import DockerCompose
 from gateway.cli import main
 from gateway.config import Source, load
 from gateway.pdp.opa_binary import PINNED, find
-from tests.support.compose import DOCKERFILE, ROOT, Processes, compose, entrypoint
+from tests.support.compose import DOCKERFILE, ROOT, Processes, compose, entrypoint, mounts
 from tests.support.fake_opa import short_directory
 from tests.support.recipe import broken, quiet_tour
 from tests.support.wait import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 SERVICES: dict[str, Any] = compose()["services"]
 OURS = {name: one for name, one in SERVICES.items() if "build" in one and entrypoint(one) == "portcullis"}
@@ -61,11 +61,6 @@ def flag(service: str, name: str) -> str:
     words = SERVICES[service]["command"]
     joined = [word.partition("=")[2] for word in words if word.startswith(f"{name}=")]
     return joined[0] if joined else words[words.index(name) + 1]
-
-
-def mounts(service: str) -> dict[str, str]:
-    """Return what is mounted where, by target."""
-    return dict(reversed(volume.split(":")[:2]) for volume in SERVICES[service].get("volumes", ()))
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -131,21 +126,21 @@ def test_the_front_door_of_compose_is_the_recipe_with_other_addresses():
 
 
 def test_every_volume_is_declared_and_mounted_where_its_files_are_looked_for():
-    used = {source for name in SERVICES for source in mounts(name).values() if not source.startswith(".")}
+    used = {source for name in SERVICES for source in mounts(SERVICES[name]).values() if not source.startswith(".")}
     assert used == set(compose()["volumes"])
     (state,) = re.findall(r"PORTCULLIS_STATE_DIR=(\S+)", DOCKERFILE)
-    assert all(mounts(name)[state] == "state" for name in OURS)
-    assert mounts("opa") == {"/var/lib/opa": "opa", "/run/portcullis": "socket"}
+    assert all(mounts(SERVICES[name])[state] == "state" for name in OURS)
+    assert mounts(SERVICES["opa"]) == {"/var/lib/opa": "opa", "/run/portcullis": "socket"}
     assert Path(flag("opa", "--config-file")).parent == Path("/var/lib/opa")
-    assert mounts("gateway")["/run/portcullis"] == "socket"
+    assert mounts(SERVICES["gateway"])["/run/portcullis"] == "socket"
     folders = re.search(r"install -d .* -m 0700 .*", DOCKERFILE)
     assert folders
-    assert {state, *mounts("opa")} <= set(folders[0].split())
+    assert {state, *mounts(SERVICES["opa"])} <= set(folders[0].split())
 
 
 def test_opa_starts_after_its_keys_and_sees_no_other_secret():
     assert SERVICES["opa"]["depends_on"] == {"keys": {"condition": "service_completed_successfully"}}
-    assert "state" not in mounts("opa").values()
+    assert "state" not in mounts(SERVICES["opa"]).values()
     assert flag("keys", "--token-path").startswith("/var/lib/opa/")
     assert flag("keys", "--persistence-directory").startswith("/var/lib/opa/")
 
@@ -235,3 +230,80 @@ async def test_a_withdrawal_survives_the_loss_of_everything_and_a_start_without_
             await processes.healthy(name)
         tour.still_withdrawn()
     assert broken(tour) == []
+
+
+# --- several replicas on one PostgreSQL -------------------------------------------------------------------------------
+
+REPLICAS = "deploy/compose/replicas.yaml"
+TWO: dict[str, Any] = compose(REPLICAS)["services"]
+
+
+def test_every_command_and_flag_of_the_replicas_exists():
+    ours = [one for one in TWO.values() if "build" in one and entrypoint(one) == "portcullis"]
+    assert len(ours) == 5
+    for one in ours:
+        assert parsed(one["command"]).params["config_path"] == Path("/etc/portcullis/config.yaml")
+
+
+def test_each_replica_has_its_own_opa_and_state_and_shares_nothing_but_keys_and_database():
+    declared = compose(REPLICAS)
+    for number in ("1", "2"):
+        gateway, keys, opa = (TWO[f"{name}-{number}"] for name in ("gateway", "keys", "opa"))
+        assert gateway["hostname"] == keys["hostname"] == f"gateway-{number}"
+        assert mounts(gateway)["/var/lib/portcullis"] == mounts(keys)["/var/lib/portcullis"] == f"state-{number}"
+        assert mounts(opa) == {"/var/lib/opa": f"opa-{number}", "/run/portcullis": f"socket-{number}"}
+        assert mounts(gateway)["/run/portcullis"] == f"socket-{number}"
+        assert opa["image"] == SERVICES["opa"]["image"]
+    used = [set(mounts(TWO[name]).values()) - {"./replicas-config.yaml"} for name in ("gateway-1", "gateway-2", "sync")]
+    assert used[0] & used[1] == used[0] & used[2] == {"shared"}
+    named = {source for one in TWO.values() for source in mounts(one).values() if not source.startswith(".")}
+    assert named == set(declared["volumes"])
+    assert declared["networks"]["control"] == {"internal": True}
+    assert {name for name, one in TWO.items() if "ports" in one} == {"gateway-1", "gateway-2"}
+
+
+def test_the_folders_that_volumes_are_mounted_at_belong_to_the_user_of_the_image():
+    folders = re.search(r"install -d .*", DOCKERFILE)
+    assert folders
+    ours = [one for one in TWO.values() if "build" in one or "openpolicyagent" in one["image"]]
+    assert {target for one in ours for target in mounts(one)} - {"/etc/portcullis/config.yaml"} <= set(
+        folders[0].split()
+    )
+
+
+async def test_what_one_replica_is_told_the_other_enforces_before_the_answer(new_postgresql: Callable[[], str]):
+    instead = {"postgresql://portcullis:${file:/run/secrets/database}@database/portcullis": new_postgresql()}
+    with short_directory() as folder, Processes(folder, REPLICAS, frozenset(("database",)), instead) as two:
+        await two.up()
+        admin = json.loads(two.run(["portcullis", *KEY], "gateway-1"))["key"]
+        agent = json.loads(
+            two.run(["portcullis", *KEY[:5], "service:agent", "--tenant", "tenant:b", "--json"], "gateway-2")
+        )["key"]
+        ports = [two.ports[8001], two.ports[8002]]
+        async with aiohttp.ClientSession() as session:
+
+            async def tools(port: int) -> list[str] | None:
+                message = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+                async with session.post(
+                    f"http://localhost:{port}/mcp", json=message, headers={"X-API-Key": agent}
+                ) as answer:
+                    found = (await answer.json()).get("result") if answer.status == 200 else None
+                return sorted(tool["name"] for tool in found["tools"]) if found else None
+
+            async def told(port: int, verb: str) -> tuple[int, str | None]:
+                url = f"http://localhost:{port}/api/admin/tools/payments/refund/{verb}"
+                async with session.post(url, json={"tenant_id": "tenant:b"}, headers={"X-API-Key": admin}) as answer:
+                    return answer.status, answer.headers.get("Portcullis-Applied")
+
+            for port in ports:
+                await until(lambda port=port: tools(port), what="the agent's key is known")
+                await until(lambda port=port: both_apply(told, port), what="the admin's key is known")
+            for here, there in (ports, ports[::-1]):
+                assert await told(here, "withdraw") == (200, "2/2")
+                assert await tools(there) == ["charge"]
+                assert await told(there, "restore") == (200, "2/2")
+                assert await tools(here) == ["charge", "refund"]
+
+
+async def both_apply(told: Callable[[int, str], Awaitable[tuple[int, str | None]]], port: int) -> bool:
+    return await told(port, "restore") == (200, "2/2")

@@ -27,10 +27,15 @@ BIN = Path(sys.executable).parent
 HEALTHY_SECONDS = 40
 
 
-def compose() -> dict[str, Any]:
-    """Return compose.yaml with its anchors resolved."""
-    document: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+def compose(file: str = "compose.yaml") -> dict[str, Any]:
+    """Return compose.yaml, or another such file, with its anchors resolved."""
+    document: dict[str, Any] = yaml.safe_load((ROOT / file).read_text())
     return document
+
+
+def mounts(service: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is mounted where, by target."""
+    return dict(reversed(volume.split(":")[:2]) for volume in service.get("volumes", ()))
 
 
 def entrypoint(service: Mapping[str, Any]) -> str:
@@ -53,24 +58,36 @@ PROGRAMS = {
     "python": Path(sys.executable),
     "/opt/tools/bin/python": Path(sys.executable),
 }
-PORTS = (8000, 8080, 8180, 9090)
+PORTS = (8000, 8001, 8002, 8080, 8180, 9090)
+CONFIG = "/etc/portcullis/config.yaml"
 
 
 @dataclass
 class Processes:
-    """The services of compose.yaml as processes; only paths, ports and host names differ. `folder` has a short path."""
+    """The services of a compose file as processes; only paths, ports and host names differ. `folder` has a short path.
+
+    `without` are services that are not started, `instead` is text to be read in the place of other text.
+    """
 
     folder: Path
+    file: str = "compose.yaml"
+    without: frozenset[str] = frozenset()
+    instead: Mapping[str, str] = field(default_factory=dict)
     ports: dict[int, int] = field(default_factory=lambda: {usual: free_port() for usual in PORTS})
-    services: dict[str, Any] = field(default_factory=lambda: compose()["services"])
+    services: dict[str, Any] = field(init=False)
     processes: dict[str, Running] = field(default_factory=dict)
     _stack: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Self:
-        for name in ("state", "opa", "run"):
-            (self.folder / name).mkdir()
-        config = (ROOT / "deploy/compose/config.yaml").read_text()
-        (self.folder / "config.yaml").write_text(self.here(config))
+        every = compose(self.file)["services"]
+        self.services = {name: one for name, one in every.items() if name not in self.without}
+        for name, service in self.services.items():
+            for target, source in mounts(service).items():
+                if target == CONFIG:
+                    text = (ROOT / self.file).parent.joinpath(source).read_text()
+                    (self.folder / f"{name}.yaml").write_text(self.here(self._named(text, service), name))
+                else:
+                    (self.folder / source).mkdir(exist_ok=True)
         return self
 
     def __exit__(
@@ -78,38 +95,43 @@ class Processes:
     ) -> None:
         self._stack.close()
 
-    def here(self, text: str) -> str:
-        """Return text as it reads on this machine."""
+    def here(self, text: str, name: str) -> str:
+        """Return text of a service as it reads on this machine."""
         for usual, own in self.ports.items():
             text = re.sub(rf"(?<!\d){usual}(?!\d)", str(own), text)
-        places = {
-            "/etc/portcullis/config.yaml": self.folder / "config.yaml",
-            "/var/lib/portcullis": self.folder / "state",
-            "/var/lib/opa": self.folder / "opa",
-            "/run/portcullis": self.folder / "run",
-            "%2Frun%2Fportcullis": str(self.folder / "run").replace("/", "%2F"),
+        places = {CONFIG: str(self.folder / f"{name}.yaml"), **self.instead}
+        for target, source in mounts(self.services[name]).items():
+            if target != CONFIG:
+                places[target] = str(self.folder / source)
+                places[target.replace("/", "%2F")] = str(self.folder / source).replace("/", "%2F")
+        places |= {
             "/demo/": f"{ROOT}/examples/front-door/",
             "//sync:": "//127.0.0.1:",
             "//servers:": "//localhost:",
             "0.0.0.0": "127.0.0.1",
         }
         for there, own_place in places.items():
-            text = text.replace(there, str(own_place))
+            text = text.replace(there, own_place)
         return text
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """The environment that the gateway's image sets."""
-        return {"PORTCULLIS_STATE_DIR": str(self.folder / "state")}
+    def environment(self, name: str) -> dict[str, str]:
+        """Return the environment that the image of a service sets."""
+        state = mounts(self.services[name]).get("/var/lib/portcullis")
+        return {"PORTCULLIS_STATE_DIR": str(self.folder / state)} if state else {}
 
-    def command(self, words: list[str]) -> list[str]:
+    def command(self, words: list[str], name: str) -> list[str]:
         """Return a service's command or health check as it reads on this machine."""
-        return [str(PROGRAMS[words[0]]), *(self.here(word) for word in words[1:])]
+        return [str(PROGRAMS[words[0]]), *(self.here(word, name) for word in words[1:])]
 
-    def run(self, words: list[str]) -> str:
-        """Run a command to its end, and return what it prints."""
-        environment = os.environ | self.environment
-        return subprocess.run(self.command(words), check=True, capture_output=True, text=True, env=environment).stdout
+    def run(self, words: list[str], name: str = "gateway") -> str:
+        """Run a command beside a service to its end, and return what it prints."""
+        environment = os.environ | self.environment(name)
+        command = self.command(words, name)
+        return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+
+    def _named(self, config: str, service: Mapping[str, Any]) -> str:
+        """Return a configuration with the name that a replica has by its host's."""
+        return f"{config}opa: {{replica: {service['hostname']}}}\n" if "hostname" in service else config
 
     async def up(self) -> None:
         """Start every service as soon as what it depends on is as it wants it."""
@@ -117,7 +139,7 @@ class Processes:
         while waiting:
             name = next(name for name, one in waiting.items() if not set(one.get("depends_on", ())) & set(waiting))
             for other, wanted in waiting.pop(name).get("depends_on", {}).items():
-                if wanted["condition"] == "service_healthy":
+                if wanted["condition"] == "service_healthy" and other not in self.without:
                     await self.healthy(other)
             self.start(name)
         for name in self.processes:
@@ -127,17 +149,17 @@ class Processes:
         """Start a service; one that does not go on is run to its end."""
         service = self.services[name]
         if service.get("restart") == "no":
-            self.run([entrypoint(service), *service["command"]])
+            self.run([entrypoint(service), *service["command"]], name)
             return
-        command = self.command([entrypoint(service), *service["command"]])
-        process = running(command, self.folder, name=name, environment=self.environment)
+        command = self.command([entrypoint(service), *service["command"]], name)
+        process = running(command, self.folder, name=name, environment=self.environment(name))
         self.processes[name] = self._stack.enter_context(process)
 
     async def healthy(self, name: str) -> None:
         """Wait until a service's own health check succeeds."""
         kind, *words = self.services[name]["healthcheck"]["test"]
         assert kind == "CMD"
-        command = self.command(words)
+        command = self.command(words, name)
         process = self.processes[name]
 
         def well() -> bool:
