@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import math
+from typing import TYPE_CHECKING
 
 import orjson
 import pytest
 from aiohttp import web
 
-from bench import asking
+from bench import asking, ledger
 from bench.cut import CUTS
 from bench.figures import Cell, percentile, spread
 from bench.gateway import main
@@ -19,6 +21,9 @@ from bench.load import content_length
 from bench.processes import cpu_seconds, free_port
 from bench.stack import Side, Tokens, backend, part_of
 from bench.steps import STEPS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LISTED = {"tools": [{"name": asking.tool_name(4, index)} for index in range(4)]}
 
@@ -135,3 +140,14 @@ async def test_an_answer_that_differs_from_the_first_is_an_error_and_not_a_reque
 def test_what_is_not_a_question_is_refused_before_anything_starts():
     with pytest.raises(SystemExit):
         main(["--only", "lists"])
+
+
+def test_the_bench_of_the_ledger_measures_both_and_verifies_what_it_wrote(
+    capsys: pytest.CaptureFixture[str], new_postgresql: Callable[[], str]
+):
+    assert ledger.main(["--events", "40", "--json", "--postgresql", new_postgresql()]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert set(figures["ledgers"]) == {"sqlite", "postgresql"}
+    assert all(cost["per_second"] > 0 for found in figures["ledgers"].values() for cost in found["costs"].values())
+    ledger.show(figures)
+    assert "event, in groups of 100" in capsys.readouterr().out

@@ -104,9 +104,10 @@ async def _extend(tx: Transaction, head: Head, events: Sequence[AuditEvent]) -> 
         number, hash_ = number + 1, event_hash(prev, number + 1, body)
         told = (event.time, event.type, event.outcome, event.tenant, event.reason, event.actor, event.target)
         made.append((head.id, number, prev, hash_, *columns(*told), body))
+    await tx.execute("update audit_writer set number = ?, hash = ? where id = ?", number, hash_, head.id)
+    # From here on every other writer waits, so nothing but the rows themselves comes after it.
     await tx.order_audit()
     await tx.load("audit", _COLUMNS, made)
-    await tx.execute("update audit_writer set number = ?, hash = ? where id = ?", number, hash_, head.id)
     tx.appended = number
     return Head(head.id, number, hash_)
 
