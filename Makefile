@@ -38,6 +38,21 @@ $(STAMPS)/opa: gateway/pdp/opa_binary.py $(STAMPS)/project
 	@$(BIN)/portcullis opa install
 	@touch $@
 
+# The tests run a PostgreSQL of their own. Where this may be installed it is, without the service that would come with it;
+# where it is missing, the tests on it are skipped, and fail in CI.
+FIND_POSTGRESQL := $(BIN)/python -c 'import sys; from tests.support.postgresql import binaries; sys.exit(not binaries())'
+
+$(STAMPS)/postgresql: $(STAMPS)/project
+	@if ! $(FIND_POSTGRESQL) && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "Installing PostgreSQL for the tests"; \
+	    mkdir -p /etc/postgresql-common && [ -e /etc/postgresql-common/createcluster.conf ] || \
+	        echo "create_main_cluster = false" > /etc/postgresql-common/createcluster.conf; \
+	    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends postgresql; } \
+	        >/dev/null 2>&1 || true; \
+	fi
+	@$(FIND_POSTGRESQL) || echo "make: PostgreSQL is not here, so nothing is tested on it: apt-get install postgresql" >&2
+	@if $(FIND_POSTGRESQL); then touch $@; fi
+
 # --- use ----------------------------------------------------------------------------------------------------------
 
 # The demo: issuer, MCP servers and gateway, with tokens and the recipe's commands to paste. Ctrl-C stops it all.
@@ -48,14 +63,15 @@ run: setup
 tour: setup
 	@exec $(BIN)/python examples/front-door/tour.py $(ARGS)
 
-# What a request costs, then how soon a withdrawal is enforced.
+# What a request costs, then how soon a withdrawal is enforced, then what the ledger costs.
 bench: setup
 	@$(BIN)/python -m bench.gateway $(ARGS)
 	@$(BIN)/python -m bench.withdrawal $(ARGS)
+	@$(BIN)/python -m bench.ledger $(ARGS)
 
 # --- checks: everything that CI runs ------------------------------------------------------------------------------
 
-test: setup
+test: setup $(STAMPS)/postgresql
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy

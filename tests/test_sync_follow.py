@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +13,13 @@ import pytest
 from bundles.custom import CustomPolicy
 from bundles.follow import COALESCE_SECONDS
 from bundles.signing import SigningKey
+from bundles.snapshot import read
 from gateway.config import load
 from gateway.errors import ConfigError, Mistake
+from gateway.ledger.values import Admins
+from gateway.model import Credential
 from tests.support.clock import Clock
-from tests.support.sync import FRONT_DOOR, Sync, inventory
+from tests.support.sync import FRONT_DOOR, Sync, event, inventory
 from tests.support.wait import until
 
 if TYPE_CHECKING:
@@ -260,3 +265,33 @@ async def test_a_mistake_in_the_files_at_the_start_starts_nothing(tmp_path: Path
     with pytest.raises(ConfigError) as refused:
         await sync.start()
     assert len(refused.value.mistakes) == 2
+
+
+async def test_a_ledger_that_went_back_is_not_published_until_it_has_a_new_epoch(sync: Sync) -> None:
+    """OPA would take two histories for one."""
+    revision = await sync.withdraw("refund")
+    await until(lambda: sync.service.publisher.revision == revision)
+    before = await document(sync, "live")
+    with contextlib.closing(sqlite3.connect(sync.ledger_path)) as db, db:
+        db.execute("update meta set revision = 2")
+        db.execute("delete from withdrawal")
+    await until(lambda: any("restored" in problem for problem in health(sync)["problems"]))
+    assert await document(sync, "live") == before
+    meta = await sync.ledger.renew_epoch(before["epoch"])
+    await until(lambda: sync.service.publisher.epoch == meta.epoch and sync.service.publisher.ready)
+    after = await document(sync, "live")
+    assert (after["revision"], after["withdrawn"]["global"]) == (3, {})
+    assert health(sync)["status"] == "ok"
+
+
+async def test_of_credentials_only_what_changed_is_read_again_and_all_of_it_is_known(sync: Sync) -> None:
+    for id_ in ("c_1", "c_2", "c_3"):
+        one = Credential(id_, f"hash of {id_}", "mcp_", "user:jo", "", None, None, 1, "local:jo")
+        await sync.ledger.add_credential(one, event("KeyCreated"))
+    first = await read(sync.ledger)
+    revision = await sync.ledger.revoke_credential("c_2", "user:root", 2, event("KeyRevoked"), admins=Admins(0))
+    assert revision
+    assert (await read(sync.ledger, first)).credentials == await sync.ledger.credentials()
+    assert (await read(sync.ledger, await read(sync.ledger))).credentials == await sync.ledger.credentials()
+    await until(lambda: sync.service.publisher.revision == revision)
+    assert (await document(sync, "live"))["revoked"] == {"c_2": True}
