@@ -20,6 +20,7 @@ GatewayError
 ├── InvalidBody                  an admin body is not what the route takes
 ├── LastAdmin                    nobody would be left who is an admin everywhere
 └── Unavailable                  the ledger or the audit trail cannot be written
+    └── OutcomeUnknown           it was lost in the middle of a commit
 """
 
 from __future__ import annotations
@@ -148,3 +149,7 @@ class LastAdmin(GatewayError):
 
 class Unavailable(GatewayError):
     """The ledger or the audit trail cannot be reached, so nothing may be promised."""
+
+
+class OutcomeUnknown(Unavailable):
+    """The ledger was lost while it committed a change, which may be in force or not; looking again tells."""

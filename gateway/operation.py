@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway import audit
-from gateway.errors import DecisionUnavailable
+from gateway.errors import DecisionUnavailable, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gateway.config import Live, Loaded
     from gateway.endpoints.gate import Door
     from gateway.ledger import Ledger
+    from gateway.model import LedgerMeta
     from gateway.registration import Registration
     from gateway.rooms import Rooms
     from gateway.sidecars import Sidecars
@@ -29,6 +30,7 @@ CATCH_UP_SECONDS = 10.0
 LOOK_SECONDS = 0.25
 LOOK_AGAIN_SECONDS = 0.02
 AGE_POLL_SECONDS = 5.0
+RETRY_SECONDS = 0.5
 # How long a reload waits for servers to be listed; a slower one is listed all the same, beside everything else.
 LISTING_SECONDS = 2.0
 
@@ -75,11 +77,18 @@ class Gateway:
 
         Without sync, those on the disk are what there is.
         """
-        revision = (await self.ledger.meta()).revision
+        revision = (await self._standing()).revision
         patience = CATCH_UP_SECONDS if self.sidecars.sync else 0.0
         if not await self.rooms.replication.catch_up(revision, patience):
             LOG.warning("started without sync: OPA decides on the bundles of its disk, if it has any")
         self.caught_up = True
+
+    async def _standing(self) -> LedgerMeta:
+        """Return where the ledger stands, when it can be asked."""
+        while True:
+            with contextlib.suppress(Unavailable):
+                return await self.ledger.meta()
+            await asyncio.sleep(RETRY_SECONDS)
 
     def add_gauges(self) -> None:
         """Add the gauges that are looked up when somebody reads the metrics."""

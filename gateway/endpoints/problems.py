@@ -40,6 +40,9 @@ PROBLEMS: Mapping[type[GatewayError], Problem] = {
     errors.NotFound: Problem(404, "Not Found"),
     errors.InvalidBody: Problem(400, "Bad Request"),
     errors.LastAdmin: Problem(409, "Conflict"),
+    errors.OutcomeUnknown: Problem(
+        503, "Service Unavailable", "The ledger was lost in the middle of the change; look whether it was made"
+    ),
     errors.Unavailable: Problem(503, "Service Unavailable", "The ledger is not available; nothing was changed"),
     # Whatever no handler should let through: a defect, of which its text may say more than a stranger should read.
     errors.GatewayError: Problem(500, "Internal Server Error", "The request failed"),

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 class Ledger(Protocol):
     """The ledger's interface; every method raises `errors.Unavailable` when the store cannot be reached.
 
-    That is said within a few seconds. A mutation of which it was said may have been committed all the same, as a
-    connection that breaks cannot tell.
+    That is said within a few seconds. A mutation that was lost in the middle of its commit raises `OutcomeUnknown`.
     """
 
     async def meta(self) -> LedgerMeta:

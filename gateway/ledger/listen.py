@@ -49,17 +49,21 @@ class Listener:
                 await self._task
 
     async def _listen(self) -> None:
-        pause = FIRST_PAUSE_SECONDS
+        pause, well = FIRST_PAUSE_SECONDS, True
         while True:
             try:
                 async with await self._connect() as connection:
                     await connection.execute(f"listen {CHANNEL}")
-                    pause = FIRST_PAUSE_SECONDS
+                    if not well:
+                        LOG.info("the ledger's notifications are heard again")
+                    pause, well = FIRST_PAUSE_SECONDS, True
                     self._news.set()
                     async for _ in connection.notifies():
                         self._news.set()
             except (psycopg.Error, Unavailable, OSError) as error:
-                LOG.warning("the ledger's notifications are not heard: %s", str(error).partition("\n")[0])
+                if well:
+                    LOG.warning("the ledger's notifications are not heard: %s", str(error).partition("\n")[0])
+                well = False
             # The database may be away, and whoever waits should know.
             self._news.set()
             await asyncio.sleep(pause)

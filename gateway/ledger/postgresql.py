@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql as composed
 from psycopg.errors import DeadlockDetected, SerializationFailure
 
-from gateway.errors import Unavailable
+from gateway.errors import OutcomeUnknown, Unavailable
 from gateway.ledger.connections import Connections
 from gateway.ledger.listen import CHANNEL, Listener
 from gateway.ledger.migrate import APPLICATION_ID, migrate_postgresql
@@ -21,7 +21,7 @@ from gateway.ledger.sql import SqlLedger
 from gateway.ledger.transaction import Again
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 
     from gateway.ledger.connections import Connection
     from gateway.ledger.transaction import Reader, Row, Transaction
@@ -78,6 +78,25 @@ class PostgresqlTransaction:
         await self.fetch("select pg_notify(?, ?)", CHANNEL, str(revision))
 
 
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """Reads, in a transaction that sees one moment."""
+
+    connection: Connection
+
+    async def fetch(self, sql: str, *values: Any) -> list[Row]:
+        """Return the rows of a statement."""
+        async with asyncio.timeout(LIMIT_SECONDS):
+            return await PostgresqlTransaction(self.connection).fetch(sql, *values)
+
+
+@dataclass(slots=True)
+class _Commit:
+    """Whether the server may have been told to commit: from then on, silence says nothing."""
+
+    begun: bool = False
+
+
 class PostgresqlLedger(SqlLedger):
     """The ledger's interface over one PostgreSQL database, or one schema of it."""
 
@@ -117,18 +136,29 @@ class PostgresqlLedger(SqlLedger):
         return await self._run(lambda connection: PostgresqlTransaction(connection).fetch(sql, *values))
 
     async def _transact(self, work: Callable[[Transaction], Coroutine[Any, Any, T]]) -> T:
+        commit = _Commit()
+
         async def job(connection: Connection) -> T:
             for _ in range(ATTEMPTS - 1):
                 with contextlib.suppress(*FIRST_TO_ENTER):
-                    return await self._once(connection, work)
-            return await self._once(connection, work)
+                    return await self._once(connection, work, commit)
+            return await self._once(connection, work, commit)
 
-        return await self._run(job)
+        try:
+            return await self._run(job)
+        except Unavailable as error:
+            if commit.begun:
+                raise OutcomeUnknown(f"{error}; whether the change was made is not known") from error
+            raise
 
-    async def _once(self, connection: Connection, work: Callable[[Transaction], Coroutine[Any, Any, T]]) -> T:
+    async def _once(
+        self, connection: Connection, work: Callable[[Transaction], Coroutine[Any, Any, T]], commit: _Commit
+    ) -> T:
         transaction = PostgresqlTransaction(connection)
+        commit.begun = False
         async with connection.transaction():
             result = await work(transaction)
+            commit.begun = True
         self._pen.wrote(transaction.appended)
         return result
 
@@ -140,7 +170,7 @@ class PostgresqlLedger(SqlLedger):
                 connection = await self._connections.connect()
             async with connection:
                 await connection.execute("begin isolation level repeatable read, read only")
-                yield PostgresqlTransaction(connection)
+                yield _Moment(connection)
 
     async def _run(self, job: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
         """Run a job on a connection. Whoever waits may be cancelled; the job goes on to its end, or to its limit."""
@@ -182,7 +212,7 @@ def _give_up(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:
 
 
 @contextlib.contextmanager
-def _translated() -> Any:
+def _translated() -> Iterator[None]:
     """Say of every failure to reach the database, or to be served by it, that the ledger is unavailable."""
     try:
         yield
