@@ -170,3 +170,19 @@ async def test_a_key_made_beside_an_open_ledger_is_seen_there(tmp_path: Path):
     assert (await ledger.meta()).revision == before.revision + 1
     assert [one.hash for one in await ledger.credentials()] == [keys.sha256(done.stdout.strip())]
     await ledger.close()
+
+
+def test_the_only_admin_is_not_revoked_until_there_is_another(tmp_path: Path):
+    only = create(tmp_path, "--role", "admin")
+    refused = portcullis(tmp_path, "key", "revoke", only["id"])
+    assert refused.exit_code == 1
+    assert "make another one first" in refused.output
+    create(tmp_path, "--role", "admin")
+    assert portcullis(tmp_path, "key", "revoke", only["id"]).exit_code == 0
+
+
+def test_old_events_are_deleted_on_the_command_line_and_the_newest_stay(tmp_path: Path):
+    create(tmp_path)
+    assert json.loads(portcullis(tmp_path, "audit", "prune", "--json").stdout) == {"deleted": 0}
+    assert portcullis(tmp_path, "audit", "prune", "--days", "1").stdout == "deleted 0 events\n"
+    assert len(portcullis(tmp_path, "audit", "tail", "--json").stdout.splitlines()) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sqlite3
 import stat
@@ -14,7 +15,8 @@ from gateway.errors import Unavailable
 from gateway.ledger.connect import open_ledger
 from gateway.ledger.migrate import POSTGRESQL, SQLITE, migrate
 from gateway.ledger.sqlite import SqliteLedger
-from gateway.model import AuditEvent, ToolRef, Withdrawal
+from gateway.ledger.values import AuditFilter
+from gateway.model import AuditEvent, CredentialKind, ToolRef, Withdrawal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,4 +150,51 @@ async def test_a_full_disk_is_unavailable_and_nothing_is_half_written(tmp_path: 
     assert (await ledger.meta(), await ledger.withdrawals()) == (before, ())
     ledger._writer.execute("pragma max_page_count = 100000")
     assert await ledger.withdraw(Withdrawal(ToolRef("p", "t"), None, "user:a", 1), big) == before.revision + 1
+    await ledger.close()
+
+
+OLD = """
+    insert into audit (time, type, outcome, tenant, reason, body) values
+    ({time}, 'ToolCalled', 'success', 'tenant:a', null, '{{"id": "id {time}",
+    "actor": {{"principal": "user:jo"}}, "source": {{}}, "policy": {{}}, "latency_ms": 0.5, "count": 1,
+    "target": {{"id": "payments/charge", "amount": 1208925819614629174706176}}}}')
+"""
+
+
+async def test_a_ledger_from_before_the_chain_keeps_its_keys_and_events_and_goes_on_with_a_chain(tmp_path: Path):
+    path, first = tmp_path / "ledger.db", tmp_path / "first"
+    first.mkdir()
+    shutil.copy(SQLITE / "0001_initial.sql", first)
+    with closing(opened(path)) as db:
+        migrate(db, first)
+        for time in (1, 2, 3):
+            db.execute(OLD.format(time=time))
+        db.execute(
+            "insert into credential (id, hash, prefix, principal, name, created_at, created_by)"
+            " values ('c_1', 'h', 'mcp_', 'user:jo', '', 1, 'local:jo')"
+        )
+    ledger = await SqliteLedger.open(path)
+    (key,) = await ledger.credentials()
+    assert (key.kind, key.tools, key.last_used_at) == (CredentialKind.API_KEY, (), None)
+    await ledger.append_audit([EVENT])
+    wanted = AuditFilter(principal="user:jo", target="payments/charge")
+    found = [one for _, one in await ledger.audit_page(wanted)]
+    assert [(one.id, one.time, one.tenant, one.target["amount"]) for one in found] == [
+        (f"id {time}", time, "tenant:a", 2**80) for time in (1, 2, 3)
+    ]
+    verified = await ledger.audit_chain()
+    assert (verified.events, verified.unchained, verified.breaks) == (4, 3, ())
+    assert await ledger.prune_audit(3) == 2
+    assert (await ledger.audit_chain()).breaks == ()
+    await ledger.close()
+
+
+async def test_a_search_that_takes_too_long_is_given_up_and_keeps_no_writer_waiting(tmp_path: Path):
+    ledger = await SqliteLedger.open(tmp_path / "ledger.db")
+    endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"
+    searching = asyncio.create_task(ledger._read(endless))
+    assert await ledger.withdraw(Withdrawal(ToolRef("p", "t"), None, "user:a", 1), EVENT) == 2
+    assert not searching.done()
+    with pytest.raises(Unavailable, match="interrupted"):
+        await searching
     await ledger.close()

@@ -15,6 +15,7 @@ import yaml
 from gateway import keys
 from gateway.audit import event, now_ms
 from gateway.ledger.connect import open_ledger
+from gateway.ledger.values import Admins
 from gateway.model import Credential, ToolRef, Withdrawal
 from tests.support.backend import FakeBackend, tool
 from tests.support.gateway import Portcullis, Reply
@@ -154,7 +155,7 @@ class Stage:
         await until(known)
         if case.given.get("portcullis_live", {}).get("revoked"):
             revoked = event("KeyRevoked", "success")
-            revision = await self.ledger.revoke_credential(credential.id, "tests", now, revoked)
+            revision = await self.ledger.revoke_credential(credential.id, "tests", now, revoked, admins=Admins(1))
             await self._applied(revision or 0)
         return headers
 
