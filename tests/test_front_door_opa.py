@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,11 +42,17 @@ class Doubtful:
         return decided(request, epoch=self.epoch)
 
 
+REVISION = 42  # what the fake OPA says that it decides by
+
+
 @pytest.fixture(scope="module")
 async def doubtful(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> AsyncIterator[Doubtful]:
     folder = tmp_path_factory.mktemp("doubtful")
     ledger = await open_ledger(StateDir.open(folder / "state").ledger_url)
     epoch = (await ledger.meta()).epoch
+    # A ledger that is behind what was decided by it would be taken for a restored one.
+    while await ledger.note_config(secrets.token_hex(8)) < REVISION:
+        pass
     await ledger.close()
     server = FakeBackend(definitions=[tool("charge"), tool("refund")])
     async with server.serve(), fake_opa(lambda request: decided(request, epoch=epoch)) as opa:

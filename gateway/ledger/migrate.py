@@ -76,18 +76,24 @@ def _statements(script: str) -> Iterator[str]:
         raise ValueError(f"a migration ends in an unfinished statement: {pending.strip()[:80]}")
 
 
-async def migrate_postgresql(connection: psycopg.AsyncConnection, folder: Path = POSTGRESQL) -> None:
-    """Bring the first schema of the connection's search path up to date; its version is in `portcullis_schema`.
+async def outdated_postgresql(connection: psycopg.AsyncConnection) -> bool:
+    """Say whether the first schema of the search path lacks a migration.
 
-    Of several processes one does it, and the others wait. A role that may not change the schema need not: where
-    there is nothing to do, nothing is asked of it.
+    Asked first, so that a role that may not change the schema need not.
     """
-    if not scripts(folder, await _postgresql_version(connection)):
-        return
+    return bool(scripts(POSTGRESQL, await _postgresql_version(connection)))
+
+
+async def migrate_postgresql(connection: psycopg.AsyncConnection) -> None:
+    """Bring the first schema of the search path up to date; its version is in `portcullis_schema`.
+
+    Of several processes one does it, and the others wait, for as long as it takes.
+    """
     async with connection.transaction():
+        await connection.execute("set local statement_timeout = 0; set local lock_timeout = 0")
         await connection.execute("select pg_advisory_xact_lock(%s)", (APPLICATION_ID,))
         await connection.execute("create table if not exists portcullis_schema (version bigint primary key)")
-        for number, script in scripts(folder, await _postgresql_version(connection)):
+        for number, script in scripts(POSTGRESQL, await _postgresql_version(connection)):
             await connection.execute(script)
             await connection.execute("insert into portcullis_schema (version) values (%s)", (number,))
         await connection.execute(_FIRST, (new_epoch(), FIRST_REVISION))

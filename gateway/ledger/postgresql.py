@@ -16,7 +16,7 @@ from psycopg.errors import DeadlockDetected, SerializationFailure
 from gateway.errors import OutcomeUnknown, Unavailable
 from gateway.ledger.connections import Connections
 from gateway.ledger.listen import CHANNEL, Listener
-from gateway.ledger.migrate import APPLICATION_ID, migrate_postgresql
+from gateway.ledger.migrate import APPLICATION_ID, migrate_postgresql, outdated_postgresql
 from gateway.ledger.sql import SqlLedger
 from gateway.ledger.transaction import Again
 
@@ -31,6 +31,8 @@ T = TypeVar("T")
 LIMIT_SECONDS = 5.0
 # How long the server may take to hear that nobody waits any more.
 GRACE_SECONDS = 1.0
+# A migration may have to write every row anew; nobody is served meanwhile anyway.
+MIGRATION_SECONDS = 3600.0
 CONNECTIONS = 8
 ATTEMPTS = 5
 FIRST_TO_ENTER = (Again, DeadlockDetected, SerializationFailure)
@@ -113,7 +115,8 @@ class PostgresqlLedger(SqlLedger):
         """Connect, and bring the schema up to date if this role may do that."""
         ledger = cls(Connections(url), writer)
         try:
-            await ledger._run(migrate_postgresql)
+            if await ledger._run(outdated_postgresql):
+                await ledger._run(migrate_postgresql, MIGRATION_SECONDS)
         except BaseException:
             await ledger.close()
             raise
@@ -172,17 +175,17 @@ class PostgresqlLedger(SqlLedger):
                 await connection.execute("begin isolation level repeatable read, read only")
                 yield _Moment(connection)
 
-    async def _run(self, job: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
+    async def _run(self, job: Callable[[Connection], Coroutine[Any, Any, T]], seconds: float = LIMIT_SECONDS) -> T:
         """Run a job on a connection. Whoever waits may be cancelled; the job goes on to its end, or to its limit."""
         self._require_open()
         loop = asyncio.get_running_loop()
         task = loop.create_task(self._on_a_connection(job))
         self._tasks.add(task)
-        limit = loop.call_later(LIMIT_SECONDS, _give_up, loop, task)
+        limit = loop.call_later(seconds, _give_up, loop, task)
         task.add_done_callback(functools.partial(self._done, limit))
-        await asyncio.wait({task}, timeout=LIMIT_SECONDS)
+        await asyncio.wait({task}, timeout=seconds)
         if not task.done() or task.cancelled():
-            raise Unavailable(f"the ledger did not answer within {LIMIT_SECONDS:g} seconds")
+            raise Unavailable(f"the ledger did not answer within {seconds:g} seconds")
         with _translated():
             return task.result()
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("portcullis.ledger")
 NEWEST = "select coalesce(max(seq), 0) from audit"
 PRUNE_BATCH = 2000
-VERIFY_BATCH = 2000
+VERIFY_BATCH = 500
 DAY_MS = 86_400_000
 _EVENT = "seq, time, type, outcome, tenant, reason, body"
 _COLUMNS = (
