@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from gateway.config import Config
     from gateway.config.servers import Server
-    from gateway.model import ServerInventory
+    from gateway.facts import ServerInventory
 
 
 @dataclass(frozen=True, slots=True)

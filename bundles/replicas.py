@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from gateway.model import Replica
+    from gateway.facts import Replica
 
 MAX_ERROR_CHARACTERS = 500
 

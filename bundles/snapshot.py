@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gateway.facts import Bundle
+    from gateway.facts import Bundle, LedgerMeta, Replica, ServerInventory
     from gateway.ledger import Ledger
-    from gateway.model import Credential, LedgerMeta, Replica, ServerInventory, Withdrawal
+    from gateway.model import Credential, Withdrawal
 
 
 @dataclass(frozen=True, slots=True)

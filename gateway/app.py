@@ -27,12 +27,12 @@ from gateway.endpoints.listener import Runner, address_of, tls_context
 from gateway.endpoints.mcp import Mcp
 from gateway.endpoints.ops import Ops
 from gateway.errors import ConfigError, Mistake
+from gateway.facts import Replica
 from gateway.follow import Follower
 from gateway.inventory import Inventory
 from gateway.keys import sha256
 from gateway.ledger.connect import open_ledger
 from gateway.metrics import Metrics
-from gateway.model import Replica
 from gateway.operation import Gateway
 from gateway.pdp.client import OpaClient
 from gateway.pdp.high_water import HighWaterMark

@@ -12,8 +12,9 @@ from gateway.errors import Unavailable
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
+    from gateway.facts import LedgerMeta
     from gateway.ledger import Ledger
-    from gateway.model import Credential, LedgerMeta
+    from gateway.model import Credential
     from gateway.pdp.high_water import HighWaterMark, Mark
 
 LOG = logging.getLogger("portcullis.ledger")

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.errors import Unavailable, UpstreamFailed
+from gateway.facts import ServerInventory
 from gateway.lru import Lru
 from gateway.mcp.tools import Fragment, Tool, fragment, joined
-from gateway.model import Mode, ServerInventory, ToolRef, View, flat_name
+from gateway.model import Mode, ToolRef, View, flat_name
 from gateway.single_flight import SingleFlight
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 LOG = logging.getLogger("portcullis.inventory")
-
 REFRESH_SECONDS = 60.0
 # A list waits this long at most for definitions that it lacks, and a server is not asked for them more often.
 FETCH_SECONDS = 2.0

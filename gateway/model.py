@@ -206,34 +206,6 @@ class Credential:
 
 
 @dataclass(frozen=True, slots=True)
-class ServerInventory:
-    """The tool names that a server offered when it was last listed. `digest` covers the definitions too."""
-
-    server: str
-    digest: str
-    tools: tuple[str, ...]
-    updated_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Replica:
-    """A gateway+OPA pair that counts for acknowledgements; `token_hash` is the SHA-256 of its bundle token."""
-
-    name: str
-    token_hash: str
-    registered_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerMeta:
-    """Where the ledger stands: revisions only grow within an epoch, and a restored ledger has a new epoch."""
-
-    epoch: str
-    revision: int
-    config_hash: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class AuditEvent:
     """One decision or admin action, as it is kept and written (docs/audit.md). `time` in milliseconds.
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from gateway.config import Live, Loaded
     from gateway.endpoints.gate import Door
+    from gateway.facts import LedgerMeta
     from gateway.ledger import Ledger
-    from gateway.model import LedgerMeta
     from gateway.registration import Registration
     from gateway.rooms import Rooms
     from gateway.sidecars import Sidecars

@@ -15,8 +15,8 @@ from gateway.errors import Unavailable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gateway.facts import Replica
     from gateway.ledger import Ledger
-    from gateway.model import Replica
 
 LOG = logging.getLogger("portcullis.replication")
 

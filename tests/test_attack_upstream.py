@@ -11,7 +11,7 @@ import pytest
 from gateway.errors import Unavailable, UpstreamFailed
 from gateway.inventory import Inventory
 from gateway.mcp.tools import usable
-from gateway.model import Mode, ServerInventory, View
+from gateway.model import Mode, View
 from gateway.upstream.pool import Upstreams
 from gateway.upstream.server import MAX_TOOLS
 from gateway.upstream.target import Target
@@ -20,6 +20,7 @@ from tests.support.backend import FakeBackend, tool
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gateway.facts import ServerInventory
     from gateway.mcp.tools import Tool
     from tests.conftest import World
 

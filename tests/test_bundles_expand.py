@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from bundles.bundle import canonical
 from bundles.expand import Collision, Expander, Expansion
-from gateway.model import Mode, ServerInventory
+from gateway.facts import ServerInventory
+from gateway.model import Mode
 from tests.support.configs import egress, front_door, lists, members, server
 
 if TYPE_CHECKING:

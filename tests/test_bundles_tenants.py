@@ -14,7 +14,7 @@ from bundles.signing import SigningKey
 from bundles.snapshot import Facts
 from bundles.tenants import Job, TenantsBuilder
 from gateway.config import load
-from gateway.model import LedgerMeta
+from gateway.facts import LedgerMeta
 from tests.support.sync import FRONT_DOOR
 from tests.support.wait import until
 

@@ -12,8 +12,9 @@ from click.testing import CliRunner, Result
 
 from gateway.cli import main
 from gateway.cli.common import plain
+from gateway.facts import Replica
 from gateway.ledger.connect import open_ledger
-from gateway.model import AuditEvent, Replica
+from gateway.model import AuditEvent
 from gateway.state import StateDir
 from tests.support.files import RECIPE, written
 

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli import main
+from gateway.facts import ServerInventory
 from gateway.ledger.connect import open_ledger
-from gateway.model import ServerInventory
 from gateway.state import StateDir
 from tests.support.files import RECIPE
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.facts import Replica
 from gateway.ledger.connect import open_ledger
-from gateway.model import Replica
 from tests.support.gateway import PATIENT, Portcullis, front_door
 from tests.support.wait import until
 

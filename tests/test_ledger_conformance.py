@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.errors import LastAdmin, Unavailable
-from gateway.facts import Bundle
+from gateway.facts import Bundle, Replica, ServerInventory
 from gateway.ledger.chain import Verification
 from gateway.ledger.connect import open_ledger
 from gateway.ledger.values import Admins, AuditFilter, Binding
-from gateway.model import AuditEvent, Credential, CredentialKind, Replica, ServerInventory, ToolRef, Withdrawal
+from gateway.model import AuditEvent, Credential, CredentialKind, ToolRef, Withdrawal
 from tests.support.wait import until
 
 if TYPE_CHECKING:

@@ -13,11 +13,12 @@ import psycopg
 import pytest
 
 from gateway.errors import OutcomeUnknown, Unavailable
+from gateway.facts import Replica, ServerInventory
 from gateway.ledger.connect import open_ledger
 from gateway.ledger.migrate import POSTGRESQL
 from gateway.ledger.postgresql import PostgresqlLedger
 from gateway.ledger.values import Admins, AuditFilter, Binding
-from gateway.model import AuditEvent, Credential, Replica, ServerInventory, ToolRef, Withdrawal
+from gateway.model import AuditEvent, Credential, ToolRef, Withdrawal
 from tests.support.postgresql import PostgreSQL, address, binaries, fresh
 from tests.support.wait import until
 

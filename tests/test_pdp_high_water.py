@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import ConfigError, DecisionUnavailable
-from gateway.model import LedgerMeta
+from gateway.facts import LedgerMeta
 from gateway.pdp.high_water import HighWaterMark, Mark
 from tests.support.wait import until
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bundles.custom import CustomPolicy
 from bundles.expand import Expander
 from gateway.config import Config
-from gateway.model import ServerInventory
+from gateway.facts import ServerInventory
 from tests.support.judge import Judge, open_judge
 from tests.support.worlds import CONFIG_HASH, EPOCH, USUAL_INPUT, manifests, merged
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
+from gateway.facts import Replica
 from gateway.ledger.connect import open_ledger
-from gateway.model import Replica
 from gateway.state import StateDir
 from tests.support.opa import running_opa
 from tests.support.sync import FRONT_DOOR

@@ -18,7 +18,7 @@ from gateway.config import exposed, load
 from gateway.config.reloading import standing_of
 from gateway.config.warnings_tenants import several
 from gateway.errors import ConfigError, EngineMissing, UpstreamFailed
-from gateway.model import ServerInventory
+from gateway.facts import ServerInventory
 from gateway.pdp.opa_binary import find
 from gateway.rooms import upstream_targets
 from gateway.upstream.pool import Upstreams

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from gateway.config import Config, Loaded, Source
     from gateway.errors import Mistake
-    from gateway.model import LedgerMeta
+    from gateway.facts import LedgerMeta
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 CLOCK_SKEW_SECONDS = 30

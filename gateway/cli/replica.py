@@ -14,8 +14,8 @@ from gateway.state import StateDir
 
 if TYPE_CHECKING:
     from gateway.config import Config, Loaded
+    from gateway.facts import Replica
     from gateway.ledger import Ledger
-    from gateway.model import Replica
 
 # OPA asks again at once after an answer, and within two seconds after an error.
 SILENT_SECONDS = 10.0

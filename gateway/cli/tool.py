@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gateway.config import Loaded
+    from gateway.facts import ServerInventory
     from gateway.ledger import Ledger
-    from gateway.model import AuditEvent, ServerInventory
+    from gateway.model import AuditEvent
 
 
 @click.group()

@@ -11,19 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from gateway.facts import Bundle
+    from gateway.facts import Bundle, LedgerMeta, Replica, ServerInventory
     from gateway.ledger.chain import Verification
     from gateway.ledger.values import Admins, AuditFilter, Binding
-    from gateway.model import (
-        AuditEvent,
-        Credential,
-        CredentialKind,
-        LedgerMeta,
-        Replica,
-        ServerInventory,
-        ToolRef,
-        Withdrawal,
-    )
+    from gateway.model import AuditEvent, Credential, CredentialKind, ToolRef, Withdrawal
 
 
 class Ledger(Protocol):

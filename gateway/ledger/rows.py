@@ -8,19 +8,10 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from gateway.facts import Bundle
+from gateway.facts import Bundle, LedgerMeta, Replica, ServerInventory
 from gateway.ledger.chain import Columns, Link, Writer
 from gateway.ledger.values import Binding
-from gateway.model import (
-    AuditEvent,
-    Credential,
-    CredentialKind,
-    LedgerMeta,
-    Replica,
-    ServerInventory,
-    ToolRef,
-    Withdrawal,
-)
+from gateway.model import AuditEvent, Credential, CredentialKind, ToolRef, Withdrawal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,20 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from gateway.facts import Bundle
+    from gateway.facts import Bundle, LedgerMeta, Replica, ServerInventory
     from gateway.ledger.chain import Verification
     from gateway.ledger.transaction import Reader, Row, Transaction
     from gateway.ledger.values import Admins
-    from gateway.model import (
-        AuditEvent,
-        Credential,
-        CredentialKind,
-        LedgerMeta,
-        Replica,
-        ServerInventory,
-        ToolRef,
-        Withdrawal,
-    )
+    from gateway.model import AuditEvent, Credential, CredentialKind, ToolRef, Withdrawal
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
     from pathlib import Path
 
+    from gateway.facts import LedgerMeta
     from gateway.ledger.transaction import Reader, Row, Transaction
-    from gateway.model import LedgerMeta
 
 T = TypeVar("T")
 BUSY_MS = 5000

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from gateway.ledger import rows, trail
 
 if TYPE_CHECKING:
+    from gateway.facts import LedgerMeta, Replica, ServerInventory
     from gateway.ledger.trail import Pen
     from gateway.ledger.transaction import Transaction
-    from gateway.model import AuditEvent, LedgerMeta, Replica, ServerInventory, ToolRef, Withdrawal
+    from gateway.model import AuditEvent, ToolRef, Withdrawal
 
 FIRST_REVISION = 1
 META = "select epoch, revision, config_hash from meta"

@@ -16,7 +16,7 @@ from gateway.pdp.kept import Kept
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gateway.model import LedgerMeta
+    from gateway.facts import LedgerMeta
 
 MAX_PAST = 32
 

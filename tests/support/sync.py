@@ -21,8 +21,9 @@ from bundles.configurations import Configurations
 from bundles.custom import CustomPolicy
 from bundles.service import Settings, SyncService
 from bundles.signing import SigningKey
+from gateway.facts import Replica, ServerInventory
 from gateway.ledger.connect import open_ledger
-from gateway.model import AuditEvent, Replica, ServerInventory, ToolRef, Withdrawal
+from gateway.model import AuditEvent, ToolRef, Withdrawal
 from gateway.pdp.opa_config import OpaSettings, opa_config
 from tests.support.wait import until
 

@@ -16,7 +16,7 @@ import yaml
 from bundles.custom import CustomPolicy, read_custom
 from bundles.expand import Expander
 from gateway.config import load
-from gateway.model import ServerInventory
+from gateway.facts import ServerInventory
 from gateway.pdp.opa_binary import find
 
 CASES = Path(__file__).parents[1] / "cases"
