@@ -84,17 +84,13 @@ async def _assembled(stack: AsyncExitStack, loaded: Loaded, state: StateDir, *, 
     follower = Follower(ledger, index, mark, registration.keep)
     await follower.refresh()
     await ledger.note_config(loaded.hash)
-    # A clean end takes it out of the count, a crash leaves it in.
-    await registration.take()
-    stack.push_async_callback(registration.give_up)
+    await _counted(stack, registration)
     children = await sidecars(stack, _sources(loaded, state, with_sync=with_sync), with_sync=with_sync)
     background.run(stack, follower.run(), "follow the ledger")
     live: Live[Door]
     metrics = Metrics(lambda tenant: tenant in live.value.tenants)
     trail = await _trail(stack, ledger, config, metrics)
-    gate = Gate(lambda: live.value, trail, FailureTally(), FailureTally())
-    stack.callback(gate.record_folded, everything=True)
-    background.every(stack, FOLD_SECONDS, gate.record_folded, "fold failed logins")
+    gate = _gate(stack, lambda: live.value, trail)
     upstreams, inventory = _servers(stack, config, ledger)
     opa = await stack.enter_async_context(OpaClient(children.opa_url, deadline=config.opa.deadline_ms / 1000))
     rooms = Rooms(
@@ -120,6 +116,19 @@ async def _assembled(stack: AsyncExitStack, loaded: Loaded, state: StateDir, *, 
 def _registration(ledger: Ledger, state: StateDir, name: str) -> Registration:
     token = state.secret(state.replica_token(name))
     return Registration(ledger, Replica(name, sha256(token), now_ms()), now_ms)
+
+
+async def _counted(stack: AsyncExitStack, registration: Registration) -> None:
+    """Count this replica; a clean end takes it out of the count, a crash leaves it in."""
+    await registration.take()
+    stack.push_async_callback(registration.give_up)
+
+
+def _gate(stack: AsyncExitStack, door: Callable[[], Door], trail: AuditTrail) -> Gate:
+    gate = Gate(door, trail, FailureTally(), FailureTally())
+    stack.callback(gate.record_folded, everything=True)
+    background.every(stack, FOLD_SECONDS, gate.record_folded, "fold failed logins")
+    return gate
 
 
 def _sources(loaded: Loaded, state: StateDir, *, with_sync: bool) -> Sources:
