@@ -25,6 +25,28 @@ class Replica:
 
 
 @dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """What a replica has applied, as the sync that it polls has heard it: in `epoch` every revision up to this one.
+
+    Those in `lacking` are left out, each a range above its first number and up to its second. `token_hash` says which
+    pair of that name it is of, `sync` which life of which sync has heard it, `at` when that said so, in milliseconds.
+    """
+
+    replica: str
+    token_hash: str
+    sync: str
+    epoch: str
+    revision: int
+    lacking: tuple[tuple[int, int], ...]
+    at: int
+
+    def covers(self, epoch: str | None, revision: int) -> bool:
+        """Say whether the replica has applied a revision."""
+        lacks = any(above < revision <= upto for above, upto in self.lacking)
+        return self.epoch == epoch and revision <= self.revision and not lacks
+
+
+@dataclass(frozen=True, slots=True)
 class Bundle:
     """What sync last published under a bundle's name: the digest of its content, and the revision that recorded it."""
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.errors import LastAdmin, Unavailable
-from gateway.facts import Bundle, Replica, ServerInventory
+from gateway.facts import Acknowledgement, Bundle, Replica, ServerInventory
 from gateway.ledger.chain import Verification
 from gateway.ledger.connect import open_ledger
 from gateway.ledger.values import Admins, AuditFilter, Binding
@@ -121,12 +121,13 @@ async def test_each_mutation_bumps_the_revision_by_one_and_returns_it(ledger: Le
         await ledger.register_replica(Replica("gw-1", "h1", 1)),
         await ledger.register_replica(Replica("gw-1", "h2", 1)),
         await ledger.note_config("hash"),
+        await ledger.note_bundle("custom", "d1"),
         (await ledger.restore(REFUND, None, event()))[0],
         await ledger.forget_replica("gw-1"),
         (await ledger.renew_epoch((await ledger.meta()).epoch)).revision,
     ]
-    assert revisions == list(range(2, 14))
-    assert (await ledger.meta()).revision == 13
+    assert revisions == list(range(2, 15))
+    assert (await ledger.meta()).revision == 14
 
 
 async def test_what_changes_nothing_bumps_nothing_and_still_returns_a_revision_that_says_so(ledger: Ledger):
@@ -787,6 +788,53 @@ async def test_an_epoch_is_renewed_once_however_many_found_the_ledger_restored(l
     assert len({one.epoch for one in found}) == 1
     assert found[0].epoch != before.epoch
     assert (await ledger.meta()).revision == before.revision + 1
+
+
+# --- what replicas have applied ---------------------------------------------------------------------------------------
+
+GW_1 = Replica("gw-1", "h1", 1)
+APPLIED = Acknowledgement("gw-1", "h1", "sync a", "e", 7, ((3, 5),), 10)
+
+
+async def test_what_a_replica_has_applied_is_kept_as_it_was_said_last(ledger: Ledger):
+    before = await ledger.register_replica(GW_1)
+    await ledger.register_replica(Replica("gw-2", "h2", 1))
+    other = replace(APPLIED, replica="gw-2", token_hash="h2", lacking=())
+    await ledger.acknowledge([other, APPLIED], news=True)
+    assert await ledger.acknowledgements() == (APPLIED, other)
+    later = replace(APPLIED, sync="sync b", epoch="f", revision=2, lacking=((0, 1),), at=11)
+    await ledger.acknowledge([later], news=True)
+    assert await ledger.acknowledgements() == (later, other)
+    assert (await ledger.meta()).revision == before + 1
+
+
+@pytest.mark.parametrize("of", [{"replica": "gw-9"}, {"token_hash": "another"}], ids=str)
+async def test_of_a_replica_that_is_not_counted_nothing_is_kept(ledger: Ledger, of: dict[str, str]):
+    await ledger.register_replica(GW_1)
+    await ledger.acknowledge([replace(APPLIED, **of)], news=True)
+    assert await ledger.acknowledgements() == ()
+
+
+async def test_what_a_forgotten_replica_had_applied_is_forgotten_with_it(ledger: Ledger):
+    await ledger.register_replica(GW_1)
+    await ledger.acknowledge([APPLIED], news=True)
+    await ledger.forget_replica("gw-1")
+    await ledger.register_replica(GW_1)
+    assert await ledger.acknowledgements() == ()
+
+
+async def test_what_a_replica_has_applied_is_heard_of_where_it_is_news(ledger: Ledger, opened: Opened):
+    other = await opened()
+    await ledger.register_replica(GW_1)
+    while await ledger.changed(0.2):
+        pass
+    await other.acknowledge([APPLIED], news=True)
+    assert await ledger.changed(10)
+    await other.acknowledge([replace(APPLIED, at=99)], news=False)
+    assert not await ledger.changed(0.1)
+    for said in (replace(APPLIED, lacking=()), replace(APPLIED, lacking=(), revision=8)):
+        await other.acknowledge([said], news=True)
+        assert await ledger.changed(10)
 
 
 # --- several processes ----------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from gateway.errors import OutcomeUnknown, Unavailable
-from gateway.facts import Replica, ServerInventory
+from gateway.facts import Acknowledgement, Replica, ServerInventory
 from gateway.ledger.connect import open_ledger
 from gateway.ledger.migrate import POSTGRESQL
 from gateway.ledger.postgresql import PostgresqlLedger
@@ -260,7 +260,7 @@ def test_every_migration_names_how_text_is_compared():
 
 
 async def every_action(ledger: Ledger) -> None:
-    """Do everything that a gateway does to its ledger."""
+    """Do everything that a gateway and a sync do to their ledger."""
     key = Credential("c_1", "h1", "mcp_1", "user:jo", "", None, None, 1, "local:jo")
     await ledger.note_config("hash", event(1))
     await ledger.withdraw(withdrawal(), event(2))
@@ -277,12 +277,17 @@ async def every_action(ledger: Ledger) -> None:
         await ledger.put_inventory(ServerInventory("payments", digest, (), 1))
     for token in ("t1", "t2"):
         await ledger.register_replica(Replica("gw-1", token, 1))
+    for revision in (7, 8):
+        await ledger.acknowledge([Acknowledgement("gw-1", "t2", "sync", "e", revision, (), 1)], news=True)
+    for digest in ("d1", "d2"):
+        await ledger.note_bundle("custom", digest)
     await ledger.forget_replica("gw-1")
     await ledger.renew_epoch((await ledger.meta()).epoch)
     await ledger.append_audit([event(10)])
     await asyncio.gather(
         *(ledger.withdrawals(), ledger.credentials(), ledger.credentials_page(), ledger.bindings()),
         *(ledger.inventory(), ledger.replicas(), ledger.audit_page(AuditFilter()), ledger.newest_audit()),
+        *(ledger.bundles(), ledger.acknowledgements()),
     )
     assert (await ledger.audit_chain()).breaks == ()
 

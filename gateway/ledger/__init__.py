@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from gateway.facts import Bundle, LedgerMeta, Replica, ServerInventory
+    from gateway.facts import Acknowledgement, Bundle, LedgerMeta, Replica, ServerInventory
     from gateway.ledger.chain import Verification
     from gateway.ledger.values import Admins, AuditFilter, Binding
     from gateway.model import AuditEvent, Credential, CredentialKind, ToolRef, Withdrawal
@@ -128,6 +128,16 @@ class Ledger(Protocol):
 
     async def replicas(self) -> tuple[Replica, ...]:
         """Return the counted replicas, ordered by name."""
+
+    async def acknowledge(self, found: Sequence[Acknowledgement], *, news: bool) -> None:
+        """Keep what replicas have applied, in the place of what was kept of each; bumps nothing.
+
+        Who waits in `changed` is told if that is `news`. A replica that is not counted, or not with that token, is left
+        out.
+        """
+
+    async def acknowledgements(self) -> tuple[Acknowledgement, ...]:
+        """Return what is kept of what replicas have applied, ordered by replica."""
 
     async def note_bundle(self, name: str, digest: str, event: AuditEvent | None = None) -> int:
         """Return the revision that recorded this content of a bundle; another one than before is recorded, and bumps.

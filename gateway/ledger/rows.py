@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from gateway.facts import Bundle, LedgerMeta, Replica, ServerInventory
+from gateway.facts import Acknowledgement, Bundle, LedgerMeta, Replica, ServerInventory
 from gateway.ledger.chain import Columns, Link, Writer
 from gateway.ledger.values import Binding
 from gateway.model import AuditEvent, Credential, CredentialKind, ToolRef, Withdrawal
@@ -66,6 +66,18 @@ def names_text(names: Sequence[str]) -> str:
 def replica(row: Row) -> Replica:
     """Read (name, token_hash, registered_at)."""
     return Replica(*row)
+
+
+def acknowledgement(row: Row) -> Acknowledgement:
+    """Read (replica, token_hash, sync, epoch, revision, lacking, at)."""
+    replica_, token_hash, sync, epoch, revision, lacking, at = row
+    ranges = tuple((above, upto) for above, upto in json.loads(lacking))
+    return Acknowledgement(replica_, token_hash, sync, epoch, revision, ranges, at)
+
+
+def acknowledgement_row(one: Acknowledgement) -> Row:
+    """Write (sync, epoch, revision, lacking, at) for a counted (replica, token_hash)."""
+    return (one.sync, one.epoch, one.revision, json.dumps(one.lacking), one.at, one.replica, one.token_hash)
 
 
 def bundle(row: Row) -> Bundle:

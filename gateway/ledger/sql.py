@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from gateway.facts import Bundle, LedgerMeta, Replica, ServerInventory
+    from gateway.facts import Acknowledgement, Bundle, LedgerMeta, Replica, ServerInventory
     from gateway.ledger.chain import Verification
     from gateway.ledger.transaction import Reader, Row, Transaction
     from gateway.ledger.values import Admins
@@ -160,6 +160,14 @@ class SqlLedger(ABC):
     async def replicas(self) -> tuple[Replica, ...]:
         """Return the counted replicas, ordered by name."""
         return tuple(map(rows.replica, await self._read(statements.REPLICAS)))
+
+    async def acknowledge(self, found: Sequence[Acknowledgement], *, news: bool) -> None:
+        """Keep what replicas have applied, in the place of what was kept of each."""
+        await self._transact(lambda tx: statements.acknowledge(tx, found, news=news))
+
+    async def acknowledgements(self) -> tuple[Acknowledgement, ...]:
+        """Return what is kept of what replicas have applied, ordered by replica."""
+        return tuple(map(rows.acknowledgement, await self._read(statements.ACKNOWLEDGEMENTS)))
 
     async def note_bundle(self, name: str, digest: str, event: AuditEvent | None = None) -> int:
         """Return the revision that recorded this content of a bundle."""

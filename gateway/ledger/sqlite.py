@@ -31,6 +31,10 @@ BUSY_MS = 5000
 # A search may take this long; it keeps no writer waiting, only who reads after it.
 SEARCH_SECONDS = 5.0
 POLL_SECONDS = 0.025
+# What `changed` tells of: every mutation, and what replicas have applied.
+STANDING = (
+    "select epoch, revision, config_hash, (select group_concat(revision || lacking) from acknowledgement) from meta"
+)
 STEPS_BETWEEN_LOOKS = 100_000
 
 
@@ -131,7 +135,7 @@ class SqliteLedger(SqlLedger):
 
     def _stand(self) -> Row | None:
         try:
-            found: Row | None = self._looker.execute(statements.META).fetchone()
+            found: Row | None = self._looker.execute(STANDING).fetchone()
         except sqlite3.Error:
             return None
         return found

@@ -1,4 +1,4 @@
-"""Transactions on where the ledger stands, on withdrawals, inventories, replicas and bundles."""
+"""Transactions on where the ledger stands, on withdrawals, inventories, bundles, and replicas with what they have."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from gateway.ledger import rows, trail
 
 if TYPE_CHECKING:
-    from gateway.facts import LedgerMeta, Replica, ServerInventory
+    from collections.abc import Sequence
+
+    from gateway.facts import Acknowledgement, LedgerMeta, Replica, ServerInventory
     from gateway.ledger.trail import Pen
     from gateway.ledger.transaction import Transaction
     from gateway.model import AuditEvent, ToolRef, Withdrawal
@@ -21,6 +23,15 @@ WITHDRAWALS = """
     order by server, tool, coalesce(tenant, '')"""
 INVENTORY = "select server, digest, tools, updated_at from inventory order by server"
 REPLICAS = "select name, token_hash, registered_at from replica order by name"
+ACKNOWLEDGEMENTS = (
+    "select replica, token_hash, sync, epoch, revision, lacking, at from acknowledgement order by replica"
+)
+_ACKNOWLEDGE = """
+    insert into acknowledgement (replica, token_hash, sync, epoch, revision, lacking, at)
+    select name, token_hash, cast(? as text), cast(? as text), cast(? as bigint), cast(? as text), cast(? as bigint)
+    from replica where name = ? and token_hash = ?
+    on conflict (replica) do update set token_hash = excluded.token_hash, sync = excluded.sync,
+    epoch = excluded.epoch, revision = excluded.revision, lacking = excluded.lacking, at = excluded.at"""
 BUNDLES = "select name, digest, revision from bundle order by name"
 _BUMP = "update meta set revision = revision + 1 returning revision"
 
@@ -116,7 +127,16 @@ async def register_replica(tx: Transaction, replica: Replica) -> int:
 
 async def forget_replica(tx: Transaction, name: str) -> int | None:
     """Take a replica out of the count and bump, if it was counted."""
+    await tx.execute("delete from acknowledgement where replica = ?", name)
     return await bump(tx) if await tx.execute("delete from replica where name = ?", name) else None
+
+
+async def acknowledge(tx: Transaction, found: Sequence[Acknowledgement], *, news: bool) -> None:
+    """Keep what counted replicas have applied; of no revision, so that no mutation waits for it."""
+    # In one order, so that two processes that keep the same ones do not wait for each other.
+    await tx.each(_ACKNOWLEDGE, [rows.acknowledgement_row(one) for one in sorted(found, key=lambda one: one.replica)])
+    if news:
+        await tx.tell(max(one.revision for one in found))
 
 
 async def note_bundle(tx: Transaction, pen: Pen, name: str, digest: str, event: AuditEvent | None) -> int:

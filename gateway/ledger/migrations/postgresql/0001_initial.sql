@@ -69,6 +69,18 @@ create table replica (
     registered_at bigint not null
 );
 
+-- What a replica has applied, as the sync that it polls has heard it (`lacking`: a JSON list of ranges of revisions that
+-- it has not); `sync` is one life of a sync.
+create table acknowledgement (
+    replica text collate "C" primary key,
+    token_hash text collate "C" not null,
+    sync text collate "C" not null,
+    epoch text collate "C" not null,
+    revision bigint not null,
+    lacking text collate "C" not null,
+    at bigint not null
+);
+
 -- What sync last published under a bundle's name, by the digest of its content, and the revision that recorded it.
 create table bundle (
     name text collate "C" primary key,
