@@ -105,7 +105,7 @@ async def _assembled(stack: AsyncExitStack, loaded: Loaded, state: StateDir, *, 
         provenance=_provenance(stack, opa, state, follower, children),
         upstreams=upstreams,
         inventory=inventory,
-        replication=await _replication(stack, ledger, children),
+        replication=await _replication(stack, ledger, children, config.opa.replica),
         overlay=_config_overlay,
     )
     live = Live(rooms.door(config))
@@ -171,14 +171,14 @@ async def _trail(stack: AsyncExitStack, ledger: Ledger, config: Config, metrics:
     return trail
 
 
-async def _replication(stack: AsyncExitStack, ledger: Ledger, children: Sidecars) -> Replication:
+async def _replication(stack: AsyncExitStack, ledger: Ledger, children: Sidecars, replica: str) -> Replication:
     session = aiohttp.ClientSession(trust_env=False, cookie_jar=aiohttp.DummyCookieJar())
     await stack.enter_async_context(session)
 
     async def counted() -> int:
         return len(await ledger.replicas())
 
-    return Replication(session, children.sync_url, children.control_token, counted)
+    return Replication(session, children.sync_url, children.control_token, replica, counted)
 
 
 async def _served(stack: AsyncExitStack, gateway: Gateway) -> None:

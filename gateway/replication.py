@@ -40,12 +40,21 @@ class Applied:
 
 
 class Replication:
-    """Asks sync; where sync does not answer, the count is what the ledger knows and nobody is known to have applied."""
+    """Asks sync; where sync does not answer, the count is what the ledger knows and nobody is known to have applied.
+
+    `replica` is this gateway's own name, `counted` returns how many the ledger counts.
+    """
 
     def __init__(
-        self, session: aiohttp.ClientSession, url: str, token: Callable[[], str], counted: Callable[[], Awaitable[int]]
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        token: Callable[[], str],
+        replica: str,
+        counted: Callable[[], Awaitable[int]],
     ) -> None:
         self._session = session
+        self._replica = replica
         self._url = url.rstrip("/")
         self._token = token
         self._counted = counted
@@ -53,7 +62,8 @@ class Replication:
     async def applied(self, revision: int, wait: float = WAIT_SECONDS) -> Applied:
         """Return who has applied a revision, waiting up to `wait` seconds for everybody."""
         try:
-            return await self._ask(revision, wait)
+            applied, replicas = await self._ask(revision, wait)
+            return Applied(by=len(applied), of=len(replicas))
         except UNANSWERED as error:
             LOG.warning("sync does not say who has applied r%d: %r", revision, error)
             return Applied(by=0, of=await self._known())
@@ -67,21 +77,24 @@ class Replication:
             return 0
 
     async def catch_up(self, revision: int, patience: float) -> bool:
-        """Return whether some replica has applied a revision, asking for up to `patience` seconds, once at least."""
+        """Return whether this gateway's own OPA has a revision, asking for up to `patience` seconds, once at least."""
         deadline = asyncio.get_running_loop().time() + patience
         while True:
             with contextlib.suppress(*UNANSWERED):
-                if (await self._ask(revision, WAIT_SECONDS)).by:
+                # Not for long: it would be for the slowest of all replicas.
+                applied, _ = await self._ask(revision, RETRY_SECONDS)
+                if self._replica in applied:
                     return True
             if asyncio.get_running_loop().time() >= deadline:
                 return False
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def _ask(self, revision: int, wait: float) -> Applied:
+    async def _ask(self, revision: int, wait: float) -> tuple[list[str], list[str]]:
+        """Return the names of the replicas that have applied a revision, and of all that count."""
         async with asyncio.timeout(wait + 0.5):
             await self._request("POST", "/changed")
             answer = orjson.loads(await self._request("GET", f"/revisions/{revision}?wait={wait:g}"))
-            return Applied(by=len(answer["applied"]), of=len(answer["replicas"]))
+            return list(answer["applied"]), list(answer["replicas"])
 
     async def _request(self, method: str, path: str) -> bytes:
         headers = {"Authorization": f"Bearer {self._token()}"}
