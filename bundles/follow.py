@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from bundles.access import POLL_SECONDS, Access
+from bundles.access import Access
+from bundles.acknowledgements import Acknowledgements
 from bundles.problems import Problems
 from bundles.publication import RETRY_SECONDS, Publication
 from bundles.waiting import Signal
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from gateway.ledger import Ledger
 
 COALESCE_SECONDS = 0.015
-SOON_SECONDS = 0.025
 HEARTBEAT_SECONDS = 10.0
 
 
@@ -45,8 +45,17 @@ class Follower:
         self._sources = sources
         self._publisher = publisher
         self._problems = Problems()
-        self._publication = Publication(self._access, sources, publisher, record, self._problems, now)
-        self._heartbeat = heartbeat
+        self._acknowledgements = Acknowledgements(self._access, publisher, self._problems, now)
+        self._publication = Publication(
+            self._access,
+            sources,
+            publisher,
+            record,
+            self._problems,
+            heartbeat,
+            now,
+            lambda: not self._acknowledgements.withheld,
+        )
         self._hinted = asyncio.Event()
         self._looked = Signal()
         self._begun = self._ended = 0
@@ -87,6 +96,7 @@ class Follower:
         """Follow until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._publication.tenants.run())
+            tasks.create_task(self._acknowledgements.run())
             tasks.create_task(self._follow())
 
     async def close(self) -> None:
@@ -98,7 +108,7 @@ class Follower:
         while True:
             self._hinted.clear()
             self._begun += 1
-            published, pause = False, self._until_due()
+            published, pause = False, self._publication.due
             try:
                 published = await self._look()
             except Unavailable as error:
@@ -123,14 +133,9 @@ class Follower:
             raise Unavailable("it is older than it was, so it was restored, and no gateway has noticed that yet")
         self._problems.note("ledger", None)
         self._sources.follow(meta.config_hash)
-        if self._publication.says(meta):
-            if not 0 <= self._publication.age < self._heartbeat:  # a clock set back makes it overdue too
-                self._publication.vouch()
-            return False
-        await self._publication.take(ledger, meta)
-        return True
-
-    def _until_due(self) -> float:
-        """Return when to look again at the latest, in seconds: for the heartbeat, or because hints can be lost."""
-        soonest = RETRY_SECONDS if self._publication.waits else POLL_SECONDS
-        return min(soonest, max(SOON_SECONDS, self._heartbeat - self._publication.age))
+        if news := not self._publication.says(meta):
+            await self._publication.take(ledger, meta)
+        else:
+            self._publication.vouch()
+        await self._acknowledgements.hear(ledger)
+        return news

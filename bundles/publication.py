@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from bundles.access import POLL_SECONDS, Access
 from bundles.bundle import Content
 from bundles.snapshot import Facts, live_document, read
 from bundles.sources import policy_content
@@ -15,7 +16,6 @@ from gateway.errors import Unavailable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bundles.access import Access
     from bundles.problems import Problems
     from bundles.publisher import Publisher
     from bundles.record import Record, Recorded
@@ -24,11 +24,15 @@ if TYPE_CHECKING:
     from gateway.ledger import Ledger
 
 LOG = logging.getLogger("portcullis.sync")
+SOON_SECONDS = 0.025
 RETRY_SECONDS = 0.5
 
 
 class Publication:
-    """Makes bundles of the ledger and the files. `now` is the time in seconds since the epoch."""
+    """Makes bundles of the ledger and the files. `now` is the time in seconds since the epoch.
+
+    While `may_vouch` denies it, `live` goes on to say when it was vouched for last.
+    """
 
     def __init__(
         self,
@@ -37,14 +41,18 @@ class Publication:
         publisher: Publisher,
         record: Record,
         problems: Problems,
+        heartbeat: float,
         now: Callable[[], float],
+        may_vouch: Callable[[], bool],
     ) -> None:
         self._access = access
         self._sources = sources
         self._publisher = publisher
         self._record = record
         self._problems = problems
+        self._heartbeat = heartbeat
         self._now = now
+        self._may_vouch = may_vouch
         self._facts: Facts | None = None
         self._published: dict[str, object] = {}
         self._policy = policy_content()
@@ -63,9 +71,10 @@ class Publication:
         return self._now() - self._vouched if self._facts else 0.0
 
     @property
-    def waits(self) -> bool:
-        """Whether something could not be recorded and is to be tried again."""
-        return bool(self._unrecorded_until)
+    def due(self) -> float:
+        """In how many seconds there is something to do though nothing changes: to vouch anew, or to record."""
+        soonest = RETRY_SECONDS if self._unrecorded_until else POLL_SECONDS
+        return min(soonest, max(SOON_SECONDS, self._heartbeat - self.age)) if self._may_vouch() else soonest
 
     def renew(self) -> None:
         """Have every bundle made again, because another key is to sign it."""
@@ -86,8 +95,8 @@ class Publication:
         self._publish(await read(ledger, self._facts))
 
     def vouch(self) -> None:
-        """Serve `live` again as what was just confirmed."""
-        if self._facts:
+        """Serve `live` again, as what was just confirmed, if that is due; a clock set back makes it overdue too."""
+        if self._facts and self._may_vouch() and not 0 <= self.age < self._heartbeat:
             self._publisher.renew("live", self._live(), self._facts.meta.revision)
 
     async def _record_policy(self, ledger: Ledger) -> None:
@@ -117,7 +126,7 @@ class Publication:
             self._publisher.begin(meta.epoch)
         self._facts = facts
         self._settings()
-        self._publisher.replicas.replace(facts.replicas)
+        self._publisher.know(facts.replicas)
         self._offer("live", meta.revision, self._live, meta.revision)
         for name, refused in (("policy", False), ("custom", self._sources.refused)):
             self._offer_recorded(name, facts, refused=refused or name in self._problems)
@@ -169,5 +178,6 @@ class Publication:
     def _live(self) -> Content:
         if self._facts is None:
             raise RuntimeError("nothing was read")
-        self._vouched = self._now()
+        if self._may_vouch():
+            self._vouched = self._now()
         return Content.document("portcullis_live", live_document(self._facts, int(self._vouched)))

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bundles.bundle import Content, build
-from bundles.shelf import Claim, Served, Shelf
+from bundles.shelf import Claim, Served, Shelf, united
 from bundles.waiting import Signal
 from gateway.errors import GatewayError
+from gateway.facts import Acknowledgement
 from gateway.model import BUNDLES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bundles.replicas import Replicas
     from bundles.signing import SigningKey
+    from gateway.facts import Replica
 
 LOG = logging.getLogger("portcullis.sync")
 
@@ -46,7 +51,7 @@ class Publisher:
         self.replicas = replicas
         self.key = key
         self.epoch: str | None = None
-        self._boot = boot
+        self.boot = boot
         self._shelves: dict[str, Shelf] = {}
         self._digests: dict[str, str] = {}
         self._news = {name: Signal() for name in BUNDLES}
@@ -88,7 +93,7 @@ class Publisher:
     def begin(self, epoch: str) -> None:
         """Start afresh for a ledger's epoch: nothing served or acknowledged under another one counts."""
         self.epoch = epoch
-        self._shelves = {name: Shelf(name, epoch, self._boot) for name in BUNDLES}
+        self._shelves = {name: Shelf(name, epoch, self.boot) for name in BUNDLES}
         self._digests.clear()
         self.withheld = frozenset()
 
@@ -149,11 +154,19 @@ class Publisher:
         self._shelves[name].put(self.sign(name, content, revision), revision)
         self._news[name].fire()
 
+    def know(self, replicas: Sequence[Replica]) -> None:
+        """Know these replicas, and forget what those that are gone have acknowledged."""
+        for shelf, gone in itertools.product(self._shelves.values(), self.replicas.replace(replicas)):
+            shelf.forget(gone)
+
     def recount(self) -> None:
-        """Forget what replicas that are gone have acknowledged, and look again who is waited for."""
-        for shelf in self._shelves.values():
-            shelf.forget(self.replicas.names)
+        """Look again who is waited for."""
         self._progress.fire()
+
+    def hear(self, rows: Sequence[Acknowledgement]) -> None:
+        """Take what other syncs say of replicas."""
+        if self.replicas.elsewhere.take(rows):
+            self._progress.fire()
 
     async def poll(
         self, name: str, replica: str, if_none_match: str, wait: float | None, grace: float
@@ -163,8 +176,9 @@ class Publisher:
         While there is nothing to serve the poll is held for `grace` seconds; raises NotServed after that.
         """
         start = asyncio.get_running_loop().time()
+        known = self.replicas.polls_here(replica)
         with self.replicas.polling(replica, name):
-            self._heard(name, replica, if_none_match)
+            self._heard(name, replica, if_none_match, known=known)
             while True:
                 shelf = self._shelves.get(name)
                 served = shelf.served if shelf else None
@@ -187,21 +201,47 @@ class Publisher:
                 break
         return now
 
+    async def moved(self, seconds: float) -> None:
+        """Wait until somebody may have applied something, or for so many seconds."""
+        await self._progress.wait(asyncio.get_running_loop().time() + seconds)
+
+    def acknowledgement(self, replica: str, at: int) -> Acknowledgement | None:
+        """Return what a replica that polls here has applied, for other syncs to know; None before there is anything."""
+        if self.epoch is None:
+            return None
+        shelves = self._shelves.values()
+        revision, lacking = united(
+            min(shelf.through for shelf in shelves), (each for shelf in shelves for each in shelf.lacking(replica))
+        )
+        token = self.replicas.token_hash(replica)
+        return Acknowledgement(replica, token, self.boot, self.epoch, revision, lacking, at)
+
     def describe(self, replica: str) -> dict[str, Any]:
-        """Return for operators which revision of each bundle a replica has, None where it has not said."""
+        """Return for operators which revision of each bundle a replica has, None where it has not said it here.
+
+        `applied` is the newest revision that it has, whichever sync says so; None before there is one.
+        """
         has = {}
         for name, shelf in self._shelves.items():
             current = shelf.served is not None and shelf.acknowledged(replica) == shelf.served.sequence
             has[name] = shelf.served.revision if shelf.served and current else None
-        return {"name": replica, "bundles": has, **self.replicas.describe(replica)}
+        said = self.replicas.said_elsewhere(replica) or self.acknowledgement(replica, 0)
+        applied = said.revision if said and said.revision > 0 else None
+        return {"name": replica, "bundles": has, "applied": applied, **self.replicas.describe(replica)}
 
-    def _heard(self, name: str, replica: str, if_none_match: str) -> None:
+    def _heard(self, name: str, replica: str, if_none_match: str, *, known: bool) -> None:
         shelf = self._shelves.get(name)
-        if shelf is not None and shelf.heard(replica, if_none_match):
+        if (shelf is not None and shelf.heard(replica, if_none_match)) or not known:
             self._progress.fire()
 
     def _progress_of(self, revision: int) -> Progress:
         counted = tuple(self.replicas.counted())
-        shelves = self._shelves.values()
-        applied = tuple(who for who in counted if shelves and all(shelf.applied(who, revision) for shelf in shelves))
+        applied = tuple(who for who in counted if self._has(who, revision))
         return Progress(revision, applied, counted, self.revision)
+
+    def _has(self, replica: str, revision: int) -> bool:
+        if not self.replicas.known_here(replica):
+            said = self.replicas.said_elsewhere(replica)
+            return said is not None and said.covers(self.epoch, revision)
+        shelves = self._shelves.values()
+        return bool(shelves) and all(shelf.applied(replica, revision) for shelf in shelves)

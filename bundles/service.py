@@ -63,9 +63,10 @@ class SyncService:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.sources = Sources(settings.configurations, settings.load_custom)
-        self.publisher = Publisher(settings.load_key(), _boot(settings.now()), Replicas(settings.monotonic))
+        boot = _boot(settings.now())
+        self.publisher = Publisher(settings.load_key(), boot, Replicas(settings.monotonic, boot))
         self.follower = Follower(
-            lambda: open_ledger(settings.ledger_url),
+            lambda: open_ledger(settings.ledger_url, "sync"),
             self.sources,
             self.publisher,
             Record(settings.event),

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 CLAIMS_KEPT = 1000
 
@@ -29,6 +33,22 @@ class Claim:
     after: int
     upto: int | None
     sequence: int | None = None
+
+
+def united(through: int, lacking: Iterable[tuple[int, int]]) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """Return up to which revision something is had, and in which ranges below it is not, with none that touch.
+
+    It was looked at up to `through`; a range is above its first number and up to its second.
+    """
+    ranges: list[tuple[int, int]] = []
+    for above, upto in sorted(lacking):
+        if ranges and above <= ranges[-1][1]:
+            ranges[-1] = (ranges[-1][0], max(upto, ranges[-1][1]))
+        else:
+            ranges.append((above, upto))
+    while ranges and ranges[-1][1] >= through:
+        through = min(through, ranges.pop()[0])
+    return through, tuple(ranges)
 
 
 class Shelf:
@@ -87,7 +107,7 @@ class Shelf:
         named = [int(number) for number in self._own_etag.findall(if_none_match)]
         before = self._acknowledged.get(replica, 0)
         self._acknowledged[replica] = now = min(max(named, default=0), self._sequence)
-        return now > before
+        return now != before
 
     def settled(self, revision: int) -> bool:
         """Say whether what is served has every change that the revision made here."""
@@ -101,10 +121,24 @@ class Shelf:
         """Return the sequence number that the replica last named; 0 for none of ours."""
         return self._acknowledged.get(replica, 0)
 
-    def forget(self, replicas: set[str]) -> None:
-        """Drop what is known of replicas that are not counted any more."""
-        for replica in self._acknowledged.keys() - replicas:
-            del self._acknowledged[replica]
+    def lacking(self, replica: str) -> Iterator[tuple[int, int]]:
+        """Return what the replica lacks of what revisions up to `through` changed here, the newest first.
+
+        Each is a range of revisions, above its first number and up to its second.
+        """
+        has = self._acknowledged.get(replica, 0)
+        for claim in reversed(self._claims):
+            if claim.sequence is not None and claim.sequence <= has:
+                return
+            # One that is open is of revisions that are above `through`.
+            if claim.upto is not None:
+                yield claim.after, claim.upto
+        if (self._forgotten.sequence or 0) > has:
+            yield -1, self._forgotten.upto or -1
+
+    def forget(self, replica: str) -> None:
+        """Drop what is known of a replica."""
+        self._acknowledged.pop(replica, None)
 
     def _needed(self, revision: int) -> float:
         """Return the sequence number that contains the revision's change here; 0 if it made none."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bundles.shelf import CLAIMS_KEPT, Shelf
+from bundles.shelf import CLAIMS_KEPT, Shelf, united
 
 
 def shelf() -> Shelf:
@@ -135,3 +137,64 @@ def test_claims_long_past_are_forgotten_and_still_answered_for() -> None:
     assert not live.applied("gw", 1)
     live.heard("gw", etag(CLAIMS_KEPT + 99))
     assert live.applied("gw", 1)
+
+
+STEPS = st.lists(
+    st.sampled_from(["publish", "build", "change", "settle", "file", "catch up", "start again"]), max_size=40
+)
+
+
+@given(STEPS)
+def test_what_a_replica_lacks_is_what_it_has_not_applied(steps: list[str]) -> None:
+    tenants, revision, building, has = shelf(), 1, None, 0
+    tenants.put(b"", 1, tenants.claim(1))
+    for step in steps:
+        revision += step in ("publish", "change", "settle")
+        match step:
+            case "publish":
+                tenants.put(b"", revision, tenants.claim(revision))
+                building = None
+            case "change":
+                building = tenants.claim(revision)
+            case "file":
+                building = tenants.claim(tenants.through)
+            case "build" if building:
+                tenants.put(b"", revision, building)
+                building = None
+            case "settle":
+                tenants.settle(revision)
+            case "catch up" | "start again":
+                has = tenants.served.sequence if tenants.served and step == "catch up" else 0
+                tenants.heard("gw", etag(has))
+    through, lacking = united(tenants.through, tenants.lacking("gw"))
+    for one in range(1, tenants.through + 1):
+        lacks = one > through or any(above < one <= upto for above, upto in lacking)
+        assert tenants.applied("gw", one) is not lacks, (one, through, lacking)
+
+
+def test_what_is_lacking_of_changes_so_long_ago_that_each_is_not_known_any_more_is_all_of_them() -> None:
+    live = shelf()
+    for revision in range(1, CLAIMS_KEPT + 12):
+        live.put(b"", revision, live.claim(revision))
+    live.heard("gw", etag(5))
+    assert united(live.through, live.lacking("gw")) == (-1, ())
+    live.heard("gw", etag(500))
+    assert united(live.through, live.lacking("gw")) == (500, ())
+
+
+@pytest.mark.parametrize(
+    ("through", "lacking", "had"),
+    [
+        (9, [], (9, ())),
+        (9, [(2, 4)], (9, ((2, 4),))),
+        (9, [(6, 7), (2, 4), (3, 5)], (9, ((2, 5), (6, 7)))),
+        (9, [(2, 4), (4, 9)], (2, ())),
+        (9, [(1, 2), (7, 9)], (7, ((1, 2),))),
+        (9, [(-1, 12)], (-1, ())),
+    ],
+    ids=str,
+)
+def test_ranges_that_touch_are_one_and_the_last_is_the_end(
+    through: int, lacking: list[tuple[int, int]], had: tuple[int, tuple[tuple[int, int], ...]]
+) -> None:
+    assert united(through, lacking) == had

@@ -32,7 +32,7 @@ async def recorded(content: Content) -> Recorded:
 async def test_a_build_for_a_ledger_that_was_replaced_meanwhile_is_not_served(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(FRONT_DOOR)
     loaded = load(tmp_path / "config.yaml")
-    publisher = Publisher(SigningKey.generate(), "boot", Replicas(time.monotonic))
+    publisher = Publisher(SigningKey.generate(), "boot", Replicas(time.monotonic, "boot"))
     built: list[str | None] = []
     builder = TenantsBuilder(publisher, recorded, lambda _, why: built.append(why))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
+from bundles.elsewhere import LEASE_SECONDS, RENEWAL_SECONDS
 from gateway.cli import main
 from tests.support.clock import Clock
 from tests.support.sync import FRONT_DOOR, Sync
@@ -87,7 +88,7 @@ async def test_a_replica_that_left_the_count_by_its_silence_can_be_forgotten_too
     operator.sync.config.write_text(f"{FRONT_DOOR}opa: {{on_stale: deny, max_staleness_seconds: 60}}\n")
     await known(operator, "gw-1")
     await until(lambda: operator.sync.service.publisher.replicas.leaves_after == 60)
-    operator.clock.advance(61)
+    operator.clock.advance(61 + RENEWAL_SECONDS + LEASE_SECONDS)
     (row,) = (await operator.sync.control_get("/replicas"))["replicas"]
     assert (row["name"], row["counted"]) == ("gw-1", False)
     assert (await operator.forgets("gw-1"))[0] == 0

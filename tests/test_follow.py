@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sqlite3
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 import pytest
 
 from gateway.errors import Unavailable
 from gateway.follow import Follower
-from gateway.ledger.connect import SQLITE, open_ledger
+from gateway.ledger.connect import open_ledger
 from gateway.ledger.values import Admins
 from gateway.model import AuditEvent, Credential, ToolRef, Withdrawal
 from gateway.pdp.high_water import HighWaterMark
 from tests.support.clock import Clock
+from tests.support.sync import rewrite
 from tests.support.wait import until
 
 if TYPE_CHECKING:
@@ -72,16 +71,6 @@ async def replica(ledger_url: str, tmp_path: Path) -> AsyncIterator[Callable[...
             return Replica(ledger, mark, clock or Clock(1000))
 
         yield start
-
-
-def rewrite(url: str, statement: str) -> None:
-    """Change the ledger behind everybody's back, as restoring a copy does."""
-    if url.startswith(SQLITE):
-        with contextlib.closing(sqlite3.connect(url.removeprefix(SQLITE))) as db, db:
-            db.execute(statement)
-    else:
-        with psycopg.connect(url) as connection:
-            connection.execute(statement)  # type: ignore[arg-type]
 
 
 def key(id_: str) -> Credential:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
+from bundles.elsewhere import LEASE_SECONDS, RENEWAL_SECONDS
+from tests.support.clock import Clock
 from tests.support.sync import Polled, Sync
 from tests.support.wait import until
 
@@ -230,12 +232,20 @@ async def test_a_wait_that_is_no_short_time_is_refused(sync: Sync, wait: str) ->
 
 
 async def test_a_replica_silent_for_too_long_counts_no_more_where_staleness_denies(tmp_path: Path) -> None:
-    config = "opa: {on_stale: deny, max_staleness_seconds: 1}\n"
-    async with Sync(tmp_path, config) as sync:
+    clock, config = Clock(1000), "opa: {on_stale: deny, max_staleness_seconds: 60}\n"
+    async with Sync(tmp_path, config, monotonic=clock) as sync:
+        counted = sync.service.publisher.replicas.counted
         poll = await held(sync, "policy", "gw-1")
-        await sync.token("gw-2")
-        await until(lambda: sync.service.publisher.replicas.counted() == ["gw-1", "gw-2"])
-        await until(lambda: sync.service.publisher.replicas.counted() == ["gw-1"])
+        await sync.poll("policy", await sync.token("gw-2"))
+        await sync.token("gw-3")
+        await until(lambda: counted() == ["gw-1", "gw-2", "gw-3"])
+        clock.advance(60)
+        assert counted() == ["gw-1", "gw-2", "gw-3"]
+        clock.advance(1)
+        assert counted() == ["gw-1", "gw-3"]
+        # One that has never polled this sync may poll another, which may take so long to be missed.
+        clock.advance(RENEWAL_SECONDS + LEASE_SECONDS)
+        assert counted() == ["gw-1"]
         poll.cancel()
 
 

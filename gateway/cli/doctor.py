@@ -165,7 +165,16 @@ async def _replicas(patient: Patient) -> list[Finding]:
         return [Finding("sync", ERROR, str(error))]
     refused = [Finding("sync", ERROR, str(problem)) for problem in health.get("problems", ())]
     rows = replicas["replicas"]
-    return [*refused, *(map(_replica, rows) if rows else [Finding("sync", WARNING, "no replica is counted")])]
+    found = [_elsewhere(row, health["revision"]) if row["elsewhere"] else _replica(row) for row in rows]
+    return [*refused, *(found or [Finding("sync", WARNING, "no replica is counted")])]
+
+
+def _elsewhere(row: dict[str, Any], newest: int) -> Finding:
+    """Tell of a replica that polls another sync, by what that one has recorded of it."""
+    behind = row["applied"] is None or row["applied"] < newest
+    has = f"everything up to r{row['applied']}" if row["applied"] else "nothing yet"
+    text = f"{row['name']}: {has}, as another sync says" + (f"; the newest is r{newest}" if behind else "")
+    return Finding("replica", WARNING if behind else OK, text)
 
 
 def _replica(row: dict[str, Any]) -> Finding:

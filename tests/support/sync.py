@@ -16,13 +16,14 @@ import time
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 import aiohttp
+import psycopg
 
 from bundles.configurations import Configurations
 from bundles.custom import CustomPolicy
 from bundles.service import Settings, SyncService
 from bundles.signing import SigningKey
 from gateway.facts import Replica, ServerInventory
-from gateway.ledger.connect import open_ledger
+from gateway.ledger.connect import SQLITE, open_ledger
 from gateway.model import AuditEvent, ToolRef, Withdrawal
 from gateway.pdp.opa_config import OpaSettings, opa_config
 from tests.support.wait import until
@@ -61,6 +62,16 @@ def event(type_: str = "ToolWithdrawn") -> AuditEvent:
 def inventory(server: str, *tools: str, digest: str = "d1") -> ServerInventory:
     """Return what a server offers."""
     return ServerInventory(server, digest, tuple(sorted(tools)), 1)
+
+
+def rewrite(url: str, statement: str) -> None:
+    """Change the ledger behind everybody's back, as restoring a copy does."""
+    if url.startswith(SQLITE):
+        with contextlib.closing(sqlite3.connect(url.removeprefix(SQLITE))) as db, db:
+            db.execute(statement)
+    else:
+        with psycopg.connect(url) as connection:
+            connection.execute(statement)  # type: ignore[arg-type]
 
 
 async def no_custom_policy(_: Config) -> CustomPolicy:
@@ -109,7 +120,9 @@ class Sync:
         monotonic: Callable[[], float] = time.monotonic,
         heartbeat: float = 10,
         load_custom: Callable[[Config], Awaitable[CustomPolicy]] = no_custom_policy,
+        ledger_url: str | None = None,
     ) -> None:
+        folder.mkdir(exist_ok=True)
         self.folder = folder
         self.config = folder / "config.yaml"
         self.config.write_text(config)
@@ -119,11 +132,12 @@ class Sync:
         self.load_custom = load_custom
         self.ledger: Ledger
         self.http: aiohttp.ClientSession
+        self._ledger_url = ledger_url
         self._heartbeat = heartbeat
         self._now = now
         self._monotonic = monotonic
         self._port = 0
-        self._tokens: dict[str, str] = {}
+        self.tokens: dict[str, str] = {}
         self._running: SyncService | None = None
         self._stack = contextlib.AsyncExitStack()
 
@@ -134,6 +148,11 @@ class Sync:
         return self._running
 
     @property
+    def running(self) -> bool:
+        """Whether it runs."""
+        return self._running is not None
+
+    @property
     def url(self) -> str:
         """Where it listens, or will again."""
         return f"http://127.0.0.1:{self._port}"
@@ -141,7 +160,7 @@ class Sync:
     @property
     def ledger_url(self) -> str:
         """Where its ledger lies."""
-        return f"sqlite:///{self.ledger_path}"
+        return self._ledger_url or f"sqlite:///{self.ledger_path}"
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
@@ -203,11 +222,11 @@ class Sync:
 
     async def token(self, replica: str) -> str:
         """Return the token of a replica, registered on first use."""
-        if replica not in self._tokens:
-            token = self._tokens[replica] = secrets.token_urlsafe(32)
+        if replica not in self.tokens:
+            token = self.tokens[replica] = secrets.token_urlsafe(32)
             (self.folder / f"{replica}.token").write_text(token)
             await self.ledger.register_replica(Replica(replica, hashlib.sha256(token.encode()).hexdigest(), 1))
-        return self._tokens[replica]
+        return self.tokens[replica]
 
     async def opa(self, replica: str, **changes: Any) -> dict[str, Any]:
         """Return the configuration of a replica's OPA."""
