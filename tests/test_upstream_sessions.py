@@ -181,6 +181,7 @@ class Office:
 
     async def open(self):
         self.opened += 1
+        await asyncio.sleep(0)
         return f"session-{self.opened}"
 
     async def use(self, who):
@@ -198,6 +199,16 @@ async def test_the_session_unused_the_longest_makes_room():
     ]
     assert office.ended == ["session-2"]
     assert len(office.sessions) == 2
+
+
+@pytest.mark.parametrize("moment", range(8))
+async def test_whoever_comes_at_whatever_moment_of_anothers_opening_gets_that_session(moment):
+    office = Office(max_sessions=1)
+    first = asyncio.create_task(office.use("a"))
+    for _ in range(moment):
+        await asyncio.sleep(0)
+    assert [await office.use("a"), await first] == ["session-1", "session-1"]
+    assert (office.opened, office.ended) == (1, [])
 
 
 async def test_a_session_in_use_makes_no_room_for_another():

@@ -26,6 +26,10 @@ class _Seat:
     users: int = 0
     last_used: float = 0.0
 
+    async def taken(self) -> Legacy:
+        """Return the session, opened first where there is none."""
+        return self.session or await self.opening()
+
 
 class Sessions:
     """Opens a session where a principal has none, and closes the idle ones: the longest idle first when full."""
@@ -55,7 +59,7 @@ class Sessions:
         self._seats.move_to_end(principal)
         seat.users += 1
         try:
-            yield lambda: self._session(seat)
+            yield seat.taken
         finally:
             seat.users -= 1
             seat.last_used = self._clock()
@@ -80,9 +84,9 @@ class Sessions:
             await self._seats[principal].opening.close()
             self._end(principal)
 
-    async def _session(self, seat: _Seat) -> Legacy:
-        if seat.session is None:
-            seat.session = await seat.opening()
+    async def _fill(self, seat: _Seat) -> Legacy:
+        # Before the run ends: who comes between that and the moment when its first waiter goes on opens no other.
+        seat.session = await self._open()
         return seat.session
 
     def _new(self, principal: Hashable) -> _Seat:
@@ -91,7 +95,7 @@ class Sessions:
             if idle is None:
                 raise UpstreamFailed(self._server, "has too many sessions under way")
             self._end(idle)
-        seat = self._seats[principal] = _Seat(SingleFlight(self._open))
+        seat = self._seats[principal] = _Seat(SingleFlight(lambda: self._fill(seat)))
         return seat
 
     def _end(self, principal: Hashable) -> None:
