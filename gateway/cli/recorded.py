@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from gateway.errors import ConfigError, Mistake
+from gateway.ledger.values import AuditFilter
 from gateway.model import AuditEvent
 from gateway.recalled import recalled
 
@@ -38,16 +39,14 @@ class Wanted:
 
 async def from_ledger(ledger: Ledger, wanted: Wanted) -> list[AuditEvent]:
     """Return the wanted events of the trail, oldest first; it is read backwards, and only as far as needed."""
+    asked = AuditFilter(tenant=wanted.tenant, since=wanted.since)
     found: list[AuditEvent] = []
-    upper = await ledger.newest_audit()
-    while upper > 0 and len(found) < wanted.limit:
-        lower = max(0, upper - WINDOW)
-        events = [event for seq, event in await ledger.audit(WINDOW, after=lower) if seq <= upper]
-        found = [*filter(wanted.takes, events), *found]
-        if not events or (wanted.since is not None and events[0].time < wanted.since):
-            break
-        upper = lower
-    return found[-wanted.limit :]
+    before, more = None, True
+    while more and len(found) < wanted.limit:
+        page = await ledger.audit_page(asked, after=before, limit=WINDOW, newest_first=True)
+        found += [event for _, event in page if wanted.takes(event)]
+        before, more = (page[-1][0], True) if len(page) == WINDOW else (None, False)
+    return found[: wanted.limit][::-1]
 
 
 def from_file(path: Path, wanted: Wanted) -> list[AuditEvent]:
