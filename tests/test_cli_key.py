@@ -181,6 +181,20 @@ def test_the_only_admin_is_not_revoked_until_there_is_another(tmp_path: Path):
     assert portcullis(tmp_path, "key", "revoke", only["id"]).exit_code == 0
 
 
+def test_whoever_the_configuration_gives_every_right_is_an_admin_too(tmp_path: Path):
+    roles = {"owner": ["*"], "clerk": ["keys:write"]}
+    for role, status in (("clerk", 1), ("owner", 0)):
+        only = create(tmp_path, "--role", "admin")
+        config = tmp_path / f"{role}.yaml"
+        assigned = [{"principal": "user:jo", "role": role, "scope": "global"}]
+        config.write_text(json.dumps({"auth": {"enabled": True, "roles": roles, "role_assignments": assigned}}))
+        where = ("--config", str(config), "--state-dir", str(tmp_path))
+        assert CliRunner().invoke(main, ["key", "revoke", only["id"], *where]).exit_code == status
+        if status:
+            create(tmp_path, "--role", "admin")
+            assert CliRunner().invoke(main, ["key", "revoke", only["id"], *where]).exit_code == 0
+
+
 def test_old_events_are_deleted_on_the_command_line_and_the_newest_stay(tmp_path: Path):
     create(tmp_path)
     assert json.loads(portcullis(tmp_path, "audit", "prune", "--json").stdout) == {"deleted": 0}

@@ -11,7 +11,7 @@ from gateway import keys
 from gateway.audit import DAY_MS, event, now_ms
 from gateway.cli.common import key_on_stdin, moment, operator
 from gateway.cli.desk import Desk, at_the_desk, caution
-from gateway.config import global_admins, known_tenants
+from gateway.config import Config, global_admins, known_tenants
 from gateway.config.values import PRINCIPAL
 from gateway.errors import NotFound
 from gateway.ledger.values import Admins
@@ -122,7 +122,8 @@ async def _revoke(ledger: Ledger, loaded: Loaded | None, credential_id: str) -> 
     actor = operator()
     target = {"kind": "key", "id": credential_id}
     done = event("KeyRevoked", "success", actor=actor, target=target)
-    admins = Admins(global_admins(loaded.config) if loaded else 0)
+    config = loaded.config if loaded else Config()
+    admins = Admins(global_admins(config), config.auth.admin_roles)
     revision = await ledger.revoke_credential(credential_id, actor["principal"], now_ms(), done, admins=admins)
     if revision is None:
         raise NotFound(f"there is no live key {credential_id}; see portcullis key list")

@@ -84,7 +84,8 @@ def known_tenants(config: Config) -> frozenset[str]:
 
 def global_admins(config: Config) -> int:
     """Return how many assignments of the configuration make somebody an admin everywhere."""
-    return sum(one.role == "admin" and one.scope == "global" for one in config.auth.role_assignments)
+    auth = config.auth
+    return sum(one.role in auth.admin_roles and one.scope == "global" for one in auth.role_assignments)
 
 
 def exposed(config: Config) -> str | None:
