@@ -242,7 +242,7 @@ def test_every_command_and_flag_of_the_replicas_exists():
     ours = [one for one in TWO.values() if "build" in one and entrypoint(one) == "portcullis"]
     assert len(ours) == 5
     for one in ours:
-        assert parsed(one["command"]).params["config_path"] == Path("/etc/portcullis/config.yaml")
+        assert parsed(one["command"]).params["config_path"] == Source(Path("/etc/portcullis/config.yaml"))
 
 
 def test_each_replica_has_its_own_opa_and_state_and_shares_nothing_but_keys_and_database():
