@@ -12,6 +12,8 @@ from click.testing import CliRunner
 
 from bundles.elsewhere import LEASE_SECONDS, RENEWAL_SECONDS
 from gateway.cli import main
+from gateway.facts import Acknowledgement
+from gateway.keys import sha256
 from tests.support.clock import Clock
 from tests.support.sync import FRONT_DOOR, Sync
 from tests.support.wait import until
@@ -82,6 +84,22 @@ async def test_a_replica_is_forgotten_once_it_has_been_silent_for_a_while(operat
     status, said = await operator.forgets("gw-1")
     assert (status, said["forgotten"], said["name"]) == (0, True, "gw-1")
     assert await operator.names() == []
+
+
+async def test_a_replica_that_another_sync_has_heard_a_moment_ago_is_not_forgotten(operator: Operator) -> None:
+    await known(operator, "gw-1")
+    await operator.sync.service.follower.look(5)
+    token, meta = operator.sync.tokens["gw-1"], await operator.sync.ledger.meta()
+    operator.clock.advance(3600)
+    for number in (1, 2):
+        said = Acknowledgement("gw-1", sha256(token), "another", meta.epoch, meta.revision, (), number)
+        await operator.sync.ledger.acknowledge([said], news=True)
+        await operator.sync.service.follower.look(5)
+    operator.clock.advance(9)
+    status, answer = await operator.forgets("gw-1")
+    assert (status, "sync heard of it, or was started, 9 s ago" in answer["error"]["message"]) == (1, True)
+    operator.clock.advance(1)
+    assert (await operator.forgets("gw-1"))[0] == 0
 
 
 async def test_a_replica_that_left_the_count_by_its_silence_can_be_forgotten_too(operator: Operator) -> None:
