@@ -57,7 +57,7 @@ class Opa:
         while True:
             with contextlib.suppress(aiohttp.ClientError):
                 polled = await self.sync.poll(name, token, self.has.get(name), wait=30)
-                await until(lambda: name not in self.stuck)
+                await until(lambda: name not in self.stuck, 60)
                 self.has[name] = polled.etag or self.has.get(name)
             await asyncio.sleep(0.01)
 
@@ -94,6 +94,12 @@ async def says(sync: Sync, revision: int, expected: tuple[list[str], list[str]])
         return await sync.applied(revision, wait=0) == expected
 
     await until(it_does, what=f"{expected} for r{revision}")
+
+
+async def said_by(sync: Sync, replica: str) -> bool:
+    """Say whether it is this sync that has said last what a replica has applied."""
+    boot = sync.service.publisher.boot
+    return any((one.replica, one.sync) == (replica, boot) for one in await sync.ledger.acknowledgements())
 
 
 async def newest(sync: Sync) -> int:
@@ -185,6 +191,7 @@ async def test_a_replica_that_went_to_another_sync_is_judged_by_that_one(pair: P
     await pair.opa.__aexit__()
     await until(lambda: not pair.one.service.publisher.describe("gw-1")["polling"])
     async with Opa(pair.two, "gw-1", *BUNDLES) as moved:
+        await until(lambda: said_by(pair.two, "gw-1"))
         await pair.pass_by(RENEWAL_SECONDS + 1)
         await says(pair.one, revision, ONLY_2)
         moved.stuck.clear()
