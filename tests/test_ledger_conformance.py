@@ -269,6 +269,12 @@ FULL = AuditEvent(
 )
 
 
+@pytest.mark.parametrize("size", [1, 3, 4, 5, 63, 64, 65, 300])
+async def test_a_group_of_any_size_is_there_whole_and_in_order(ledger: Ledger, size: int):
+    await ledger.append_audit([event(f"number {number}", time=number) for number in range(size)])
+    assert [one.type for _, one in await ledger.audit(limit=size + 1)] == [f"number {n}" for n in range(size)]
+
+
 async def test_events_come_back_as_they_were_in_order_and_by_pages(ledger: Ledger):
     await ledger.append_audit([FULL, event("second")])
     await ledger.append_audit([])

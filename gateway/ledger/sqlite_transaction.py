@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
     from gateway.ledger.transaction import Row, Transaction
 
 T = TypeVar("T")
+# The last is one, so that every number of rows is a sum of these; the first keeps twelve columns under the 999 values
+# that SQLite before 3.32 takes.
+LOADED_AT_ONCE = (64, 16, 4, 1)
 
 
 @dataclass(slots=True)
@@ -38,15 +43,28 @@ class SqliteTransaction:
         self.db.executemany(sql, rows)
 
     async def load(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
-        """Insert many rows in order."""
-        places = ", ".join("?" * len(columns))
-        self.db.executemany(f"insert into {table} ({', '.join(columns)}) values ({places})", rows)  # noqa: S608
+        """Insert many rows in order, a group of them with one statement.
+
+        Python lets go of its lock for each statement and takes it back from the event loop afterwards, which costs
+        both threads more than a row does.
+        """
+        at = 0
+        for size in LOADED_AT_ONCE:
+            while len(rows) - at >= size:
+                self.db.execute(_insert(table, tuple(columns), size), tuple(chain.from_iterable(rows[at : at + size])))
+                at += size
 
     async def order_audit(self) -> None:
         """There is one writer at a time anyway."""
 
     async def tell(self, revision: int) -> None:
         """Others see by the file itself that there was a commit."""
+
+
+@lru_cache(maxsize=16)
+def _insert(table: str, columns: tuple[str, ...], size: int) -> str:
+    row = f"({', '.join('?' * len(columns))})"
+    return f"insert into {table} ({', '.join(columns)}) values {', '.join([row] * size)}"  # noqa: S608
 
 
 def transact(db: sqlite3.Connection, work: Callable[[Transaction], Coroutine[Any, Any, T]]) -> tuple[T, int]:
