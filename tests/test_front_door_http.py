@@ -173,7 +173,20 @@ async def test_a43_a_header_line_has_a_bound(guarded: World, length: int, expect
 async def test_a_request_that_two_servers_could_read_differently_is_refused(
     guarded: World, name: str, sent: bytes
 ) -> None:
-    assert status(await exchange(guarded.gateway.url, sent)) == 400
+    answer = await exchange(guarded.gateway.url, sent)
+    assert status(answer) == 400
+    assert b"application/problem+json" in answer
+    assert b"aiohttp" not in answer
+
+
+async def test_a36_a_request_that_cannot_be_read_is_neither_echoed_nor_logged(guarded: World) -> None:
+    secret = guarded.token("tenant:a")
+    said = len(guarded.gateway.log)
+    sent = request("POST /mcp HTTP/1.1", f"Authorization: Bearer {secret}\0")
+    answer = await exchange(guarded.gateway.url, sent)
+    assert status(answer) == 400
+    assert secret not in answer.decode()
+    assert guarded.gateway.log[said:] == ""
 
 
 @pytest.mark.parametrize("path", ["/mcp", "/health/live", "/metrics", "/nowhere"])

@@ -14,15 +14,18 @@ from aiohttp import web
 from gateway.audit import AuditTrail
 from gateway.authn.failures import FailureTally
 from gateway.config import Config
-from gateway.endpoints.application import application
+from gateway.endpoints.application import Onion, application
 from gateway.endpoints.gate import Gate
 from gateway.endpoints.listener import Deadlines, Runner
 from gateway.endpoints.reply import Reply, as_aiohttp
+from gateway.metrics import Metrics
 from tests.support.raw import connected, exchange, request, status
 from tests.support.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from gateway.model import RequestInfo
 
 HEAD = 0.3
 WRITE = 0.5
@@ -83,9 +86,15 @@ async def listening(handlers: Handlers, *, per_peer: int = 20) -> AsyncIterator[
     routes += [web.post("/wait", handlers.wait), web.get("/reply", as_aiohttp(handlers.reply))]
     plain = SimpleNamespace(around=lambda request: request.match_info.handler(request))
     runner = Runner(application(plain, routes), deadlines=Deadlines(HEAD, WRITE), per_peer=per_peer)
+    async with serving(runner) as url:
+        handlers.server = runner.server
+        yield url
+
+
+@asynccontextmanager
+async def serving(runner: Runner) -> AsyncIterator[str]:
     await runner.setup()
     try:
-        handlers.server = runner.server
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
@@ -270,6 +279,20 @@ async def test_a38_a_body_is_not_decoded_on_the_way_in() -> None:
     async with listening(Handlers()) as url:
         answer = await exchange(url, request("POST / HTTP/1.1", "Content-Encoding: gzip", body=bomb))
     assert (status(answer), answer[-3:]) == (200, b"100")
+
+
+async def test_a36_what_cannot_be_read_is_counted_and_recorded_without_a_word_of_it() -> None:
+    refused: list[tuple[RequestInfo, str]] = []
+    metrics = Metrics(lambda tenant: False)
+    onion = Onion(lambda: Config.model_validate({"mcp_servers": {}}), metrics, lambda *one: refused.append(one))
+    async with serving(Runner(application(onion, []))) as url:
+        answer = await exchange(url, b"GET /\0secret HTTP/1.1\r\n\r\n")
+    ((info, why),) = refused
+    assert status(answer) == 400
+    assert info.ip == "127.0.0.1"
+    assert info.id in answer.decode()
+    assert "secret" not in why + answer.decode()
+    assert b'status="400"} 1.0' in metrics.exposition()
 
 
 async def test_a_client_that_hangs_up_cancels_what_was_begun_for_it() -> None:

@@ -26,6 +26,8 @@ LOG = logging.getLogger("portcullis.http")
 SENT = f"Authorization, Content-Type, Accept, {TENANT_HEADER}, {VERSION}, {METHOD}, {NAME}"
 # What is refused before anybody is asked, and who tries it should be seen: bodies, media types, origins, hosts.
 RECORDED = frozenset({400, 403, 408, 413, 415, 421})
+# The method that aiohttp gives to what its parser could not read; no client can send it.
+UNREADABLE = "UNKNOWN"
 EXPOSED = (
     "WWW-Authenticate, X-Request-Id, Retry-After, "
     "Portcullis-Revision, Portcullis-Applied, Portcullis-Matched, Portcullis-Still-Withdrawn"
@@ -66,6 +68,8 @@ class Onion:
     async def _answered(self, request: web.Request, config: Config) -> Answer:
         request_id = request[INFO].id
         try:
+            if request.method == UNREADABLE:
+                raise web.HTTPBadRequest(text="This is not HTTP/1.1 as everybody reads it")
             if request.version < HttpVersion11:
                 raise web.HTTPVersionNotSupported(text="HTTP/1.1 is required")
             if "Expect" in request.headers:
@@ -120,6 +124,8 @@ def application(onion: Onion, routes: Iterable[web.RouteDef]) -> Callable[[web.R
     router.freeze()
 
     async def answer(request: web.Request) -> Answer:
+        if request.method == UNREADABLE:
+            request = request.clone(headers={})  # (of these aiohttp gives it none, not even an empty set)
         request._match_info = await router.resolve(request)  # noqa: SLF001 (as aiohttp's Application does)
         return await onion.around(request)
 

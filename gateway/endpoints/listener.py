@@ -2,8 +2,8 @@
 
 aiohttp's defaults wait an hour for a silent client and inflate request bodies on the event loop; the settings here
 are the ones that a public listener needs. The head deadline leans on two private attributes of aiohttp's
-RequestHandler (`_request_count`, `_messages`), so aiohttp is pinned and `tests/test_listener.py` fails if they change
-their meaning.
+RequestHandler (`_request_count`, `_messages`), and the answer to what is no HTTP on a third (`_make_error_handler`), so
+aiohttp is pinned and the tests fail if they change their meaning.
 """
 
 from __future__ import annotations
@@ -104,6 +104,10 @@ class Connection(RequestHandler):
         if not self._body.is_eof():
             return b""
         return data[_end_of_chunks(data) if self._chunked else at :]
+
+    def _make_error_handler(self, _error: object) -> Any:
+        # What is no HTTP is refused like any bad request: aiohttp would echo it, and log all of it (A36).
+        return self._request_handler
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """Go on where reading was stopped; aiohttp asks for it with every body, and then feeds its parser nothing."""
