@@ -190,11 +190,12 @@ async def test_a36_a_request_that_cannot_be_read_is_neither_echoed_nor_logged(gu
 
 
 @pytest.mark.parametrize("path", ["/mcp", "/health/live", "/metrics", "/nowhere"])
-async def test_what_is_older_than_http_1_1_is_told_so_whatever_it_asks_for(guarded: World, path: str) -> None:
+async def test_what_is_not_http_1_1_is_told_so_whatever_it_asks_for(guarded: World, path: str) -> None:
     for sent in (
         f"GET {path}\r\n\r\n".encode(),
         request(f"GET {path} HTTP/1.0"),
         request(f"OPTIONS {path} HTTP/1.0", f"Origin: {ORIGIN}"),
+        request(f"GET {path} HTTP/2.0"),
     ):
         answer = await exchange(guarded.gateway.url, sent)
         assert status(answer) == 505

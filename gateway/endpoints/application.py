@@ -70,7 +70,7 @@ class Onion:
         try:
             if request.method == UNREADABLE:
                 raise web.HTTPBadRequest(text="This is not HTTP/1.1 as everybody reads it")
-            if request.version < HttpVersion11:
+            if request.version != HttpVersion11:
                 raise web.HTTPVersionNotSupported(text="HTTP/1.1 is required")
             if "Expect" in request.headers:
                 await request.match_info.expect_handler(request)
