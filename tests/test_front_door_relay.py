@@ -155,6 +155,21 @@ async def test_what_a_server_asks_of_its_client_is_a_clean_error_that_names_the_
     assert declared == {}
 
 
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+async def test_sixty_four_calls_wait_at_a_slow_server_together_and_not_for_each_other(relay: Relay, era: str) -> None:
+    server = relay.servers[era]
+    server.delay = asyncio.Event()
+    before = len(server.calls)
+    calls = [asyncio.ensure_future(relay.gateway.call(era, token=relay.token)) for _ in range(64)]
+    try:
+        await until(lambda: len(server.calls) == before + 64)
+        assert not any(call.done() for call in calls)
+    finally:
+        server.delay.set()
+        server.delay = None
+    assert {reply.status for reply in await asyncio.gather(*calls)} == {200}
+
+
 @asynccontextmanager
 async def held_call(relay: Relay, version: str, era: str) -> AsyncIterator[FakeBackend]:
     """Call a tool whose server does not answer yet, and hang up when the call has arrived there."""
