@@ -236,6 +236,32 @@ def test_the_locks_pin_every_requirement_with_its_hashes():
         assert not [pin.splitlines()[0] for pin in pins if "==" not in pin or "--hash=sha256:" not in pin]
 
 
+# The first versions without a known hole that a stranger's token, request or JSON could reach: algorithm confusion and
+# keys from headers (authlib), a password count in a JWE (joserfc), `crit` (PyJWT), request parsing (aiohttp, mcp).
+FLOORS_OF_SAFETY = {
+    "aiohttp": (3, 14, 3),
+    "authlib": (1, 6, 12),
+    "joserfc": (1, 6, 3),
+    "mcp": (1, 28, 1),
+    "pyjwt": (2, 12, 0),
+}
+
+
+def test_a68_no_dependency_is_locked_at_a_version_with_a_known_hole():
+    locked = {
+        (name, version)
+        for lock in ("requirements.txt", "requirements-dev.txt")
+        for name, version in re.findall(r"^([a-z0-9-]+)==([\d.]+)", (ROOT / lock).read_text(), re.MULTILINE)
+    }
+    assert {name for name, _ in locked} >= FLOORS_OF_SAFETY.keys()
+    old = [
+        f"{name} {version}"
+        for name, version in locked
+        if tuple(map(int, version.split("."))) < FLOORS_OF_SAFETY.get(name, (0,))
+    ]
+    assert not old
+
+
 def documents() -> list[Path]:
     return tracked(".md")
 
