@@ -17,6 +17,7 @@ import pytest
 from tests.conftest import TOOLS
 from tests.support.backend import FakeBackend, tool
 from tests.support.gateway import Portcullis, front_door
+from tests.support.opa import opa_binary
 from tests.support.wait import until
 
 if TYPE_CHECKING:
@@ -42,22 +43,31 @@ async def ready(gateway: Portcullis) -> bool:
 
 
 async def test_while_opa_is_dead_everything_is_503_and_audited_and_it_heals(
-    gateway: Portcullis, server: FakeBackend, issuer: Issuer
+    tmp_path: Path, server: FakeBackend, issuer: Issuer
 ) -> None:
     token = issuer.mint(tenant_id="tenant:b")
-    os.kill(gateway.child("opa"), signal.SIGKILL)
-    replies = [await gateway.call("charge", token=token) for _ in range(3)]
-    listed = await gateway.rpc("tools/list", token=token)
-    assert {reply.status for reply in replies} <= {200, 503}
-    if any(reply.status == 503 for reply in (*replies, listed)):
-        assert await gateway.events(reason="engine_unavailable", outcome="error")
+    binary = tmp_path / "opa"
+    binary.symlink_to(opa_binary())
+    async with Portcullis(tmp_path, front_door(server.url, issuer.url, opa={"binary": str(binary)})) as gateway:
+        # While its binary is not there, nothing can start it again.
+        away = binary.rename(tmp_path / "away")
+        os.kill(gateway.child("opa"), signal.SIGKILL)
 
-    async def heals() -> bool:
-        return (await gateway.call("charge", token=token)).status == 200
+        async def answers(status: int) -> bool:
+            return (await gateway.call("charge", token=token)).status == status
 
-    await until(heals, 15)
-    assert await gateway.tools(token) == ["charge", "refund"]
-    assert "refund" not in await gateway.tools(issuer.mint(tenant_id="tenant:a"))
+        await until(lambda: answers(503))
+        reached = len(server.calls)
+        for reply in (await gateway.call("charge", token=token), await gateway.rpc("tools/list", token=token)):
+            assert reply.status == 503
+            assert int(reply.headers["Retry-After"]) > 0
+        assert len(server.calls) == reached
+        away.rename(binary)
+        await until(lambda: answers(200), 15)
+        assert await gateway.tools(token) == ["charge", "refund"]
+        assert "refund" not in await gateway.tools(issuer.mint(tenant_id="tenant:a"))
+        events = await gateway.events(reason="engine_unavailable", outcome="error")
+    assert {event["target"]["action"] for event in events} == {"tools/call", "tools/list"}
 
 
 async def test_a_stopped_opa_denies_with_503_is_noticed_by_readiness_and_reaches_no_server(
