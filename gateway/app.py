@@ -23,9 +23,10 @@ from gateway.endpoints.admin import Admin
 from gateway.endpoints.application import Onion, application
 from gateway.endpoints.discovery import Discovery
 from gateway.endpoints.gate import Door, Gate
-from gateway.endpoints.listener import Runner, address_of, tls_context
+from gateway.endpoints.listener import Runner, address_of
 from gateway.endpoints.mcp import Mcp
 from gateway.endpoints.ops import Ops
+from gateway.endpoints.tls import tls_context
 from gateway.errors import ConfigError, Mistake
 from gateway.facts import Replica
 from gateway.follow import Follower

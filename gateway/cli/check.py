@@ -17,6 +17,7 @@ from gateway.cli.common import config_option, counted, json_option, print_json, 
 from gateway.config import exposed, load
 from gateway.config.reloading import standing_of
 from gateway.config.warnings_tenants import several
+from gateway.endpoints.tls import tls_context
 from gateway.errors import ConfigError, EngineMissing, UpstreamFailed
 from gateway.facts import ServerInventory
 from gateway.pdp.opa_binary import find
@@ -65,6 +66,15 @@ async def catalogs_of(loaded: Loaded) -> tuple[Found, ...]:
         for one in loaded.kept_back
         for mistake in one.mistakes
     )
+
+
+async def tls_of(loaded: Loaded) -> tuple[Found, ...]:
+    """Read the gateway's own certificate and key."""
+    try:
+        tls_context(loaded.config)
+    except ConfigError as error:
+        return _mistaken(error)
+    return ()
 
 
 async def policy_of(loaded: Loaded) -> tuple[Found, ...]:
@@ -136,7 +146,7 @@ def _colliding(one: Collision) -> Found:
     return Found(f"the name {one.name!r} of {', '.join(one.ids)} is offered by none of them, because several have it")
 
 
-CHECKS: tuple[Check, ...] = (warnings_of, catalogs_of, policy_of, servers_of)
+CHECKS: tuple[Check, ...] = (warnings_of, tls_of, catalogs_of, policy_of, servers_of)
 
 
 @click.command()

@@ -18,6 +18,7 @@ from gateway.cli.common import counted, installation_options, together, told_to_
 from gateway.config import Loaded, exposed, known_tenants, load
 from gateway.config.reloading import report, standing_of
 from gateway.config.watch import Watcher, on_hangup
+from gateway.endpoints.tls import tls_context
 from gateway.errors import ConfigError, Mistake
 from gateway.state import StateDir
 
@@ -66,6 +67,7 @@ def _loaded(source: Source, host: str | None, port: int | None, *, insecure: boo
         raise ConfigError((Mistake(str(source), "auth.enabled", None, danger),))
     if danger:
         warn(danger)
+    tls_context(loaded.config)  # what is wrong with its files is said before anything is started
     for text in loaded.warnings:
         warn(text)
     for one in loaded.kept_back:

@@ -9,7 +9,6 @@ aiohttp is pinned and the tests fail if they change their meaning.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from aiohttp.http import RawRequestMessage
     from aiohttp.streams import StreamReader
 
-    from gateway.config import Config
     from gateway.endpoints.reply import Answer
 
 HEAD_SECONDS = 10.0
@@ -231,17 +229,6 @@ class Runner(web.ServerRunner):
             access_log=None,
         )
         super().__init__(server, shutdown_timeout=CLOSE_SECONDS)
-
-
-def tls_context(config: Config) -> ssl.SSLContext | None:
-    """Return the context for direct TLS (1.2 and up), or None where a proxy terminates it."""
-    tls = config.server.tls
-    if tls is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(tls.cert_file, tls.key_file)
-    return context
 
 
 def address_of(site: web.TCPSite, runner: Runner) -> str:
