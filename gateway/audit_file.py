@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 from dataclasses import asdict
@@ -29,6 +30,15 @@ class AuditFile:
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o600)
         with os.fdopen(descriptor, "ab") as file:
             file.write(lines)
+
+
+def unwritable(path: Path) -> str | None:
+    """Say why events cannot be written to a file, or None where they can be, or where a pipe has no reader yet."""
+    try:
+        AuditFile(path).write(())
+    except OSError as error:
+        return None if error.errno == errno.ENXIO else error.strerror
+    return None
 
 
 def _line(one: AuditEvent) -> bytes:

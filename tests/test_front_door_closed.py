@@ -173,3 +173,17 @@ async def test_a_taken_port_is_said_in_a_sentence(guarded: World, tmp_path: Path
     assert process.returncode == 1
     assert f"server.port: cannot listen on 127.0.0.1:{port}" in err.decode()
     assert "Traceback" not in err.decode()
+
+
+@pytest.mark.parametrize(("file", "why"), [("gone/audit.jsonl", "No such file or directory"), (".", "Is a directory")])
+async def test_an_audit_file_that_cannot_be_written_starts_nothing(tmp_path: Path, file: str, why: str) -> None:
+    path, state = tmp_path / "config.yaml", tmp_path / "state"
+    path.write_text(f"audit: {{file: {file}}}\n")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", "up", "--config", path, "--state-dir", state, "--port", "0",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await asyncio.wait_for(process.communicate(), 30)
+    assert (process.returncode, out) == (1, b"")
+    assert f"audit.file: {tmp_path / file} cannot be written: {why}" in err.decode()
+    assert not (state / "opa").exists()

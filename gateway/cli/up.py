@@ -14,6 +14,7 @@ import uvloop
 
 from gateway import background, logs
 from gateway.app import running
+from gateway.audit_file import unwritable
 from gateway.cli.common import counted, installation_options, together, told_to_stop, warn
 from gateway.config import Loaded, exposed, known_tenants, load
 from gateway.config.reloading import report, standing_of
@@ -67,7 +68,7 @@ def _loaded(source: Source, host: str | None, port: int | None, *, insecure: boo
         raise ConfigError((Mistake(str(source), "auth.enabled", None, danger),))
     if danger:
         warn(danger)
-    tls_context(loaded.config)  # what is wrong with its files is said before anything is started
+    _require_files(loaded)
     for text in loaded.warnings:
         warn(text)
     for one in loaded.kept_back:
@@ -75,6 +76,14 @@ def _loaded(source: Source, host: str | None, port: int | None, *, insecure: boo
             warn(f"{standing_of(one)}: {mistake}")
     logs.configure(loaded.config.logging)
     return loaded
+
+
+def _require_files(loaded: Loaded) -> None:
+    """Refuse files that would fail only once everything runs."""
+    tls_context(loaded.config)
+    file = loaded.config.audit.file
+    if file is not None and (why := unwritable(file)) is not None:
+        raise ConfigError((Mistake(str(loaded.path), "audit.file", None, f"{file} cannot be written: {why}"),))
 
 
 def _require_folder(loaded: Loaded) -> None:
