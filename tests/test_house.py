@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 # Lowest first. A module imports from the floors under its own, never from its own floor or from above.
 FLOORS = (
     "model facts",
-    "errors keys permissions single_flight background in_flight leash lru series",
+    "errors gcra keys permissions single_flight background in_flight leash lru series",
     "addresses audit_file globs child http1",
     "net dial state config mcp",
     "authn pdp inventory quotas upstream ledger audit metrics replication logs",
