@@ -68,10 +68,10 @@ class Ledger(Protocol):
         """
 
     async def credentials(self, since: int = 0) -> tuple[Credential, ...]:
-        """Return every credential that changed after the revision `since`, oldest first.
+        """Return every credential that changed after the revision `since`, oldest change first.
 
-        Without one that is every credential there is, revoked and expired ones included. That a credential was used
-        is no change.
+        Without one that is every credential there is, revoked and expired ones included, oldest first. That a
+        credential was used is no change.
         """
 
     async def credentials_page(

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 _COLUMNS = """id, hash, prefix, principal, name, role, tenant, created_at, created_by, expires_at, revoked_at,
     revoked_by, kind, tools, last_used_at, replaced_by"""
-CREDENTIALS = f"select {_COLUMNS} from credential where revision > ? order by number"  # noqa: S608
+CREDENTIALS = f"select {_COLUMNS} from credential order by number"  # noqa: S608
+# In the order of the index on revisions, which another order would make SQLite leave aside and read the whole table.
+CHANGED = f"select {_COLUMNS} from credential where revision > ? order by revision, number"  # noqa: S608
 BINDINGS = """
     select principal, role, scope, issuer, assigned_by, assigned_at, revoked_at, revoked_by from binding
     order by principal, role, scope, issuer"""

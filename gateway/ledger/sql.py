@@ -95,8 +95,9 @@ class SqlLedger(ABC):
         return await self._mutate(credentials.rotate_credential, self._pen, credential_id, new, overlap_until, event)
 
     async def credentials(self, since: int = 0) -> tuple[Credential, ...]:
-        """Return every credential that changed after a revision, oldest first."""
-        return tuple(map(rows.credential, await self._read(credentials.CREDENTIALS, since)))
+        """Return every credential that changed after a revision, oldest change first; without one all, oldest first."""
+        reading = self._read(credentials.CHANGED, since) if since else self._read(credentials.CREDENTIALS)
+        return tuple(map(rows.credential, await reading))
 
     async def credentials_page(
         self,
