@@ -15,8 +15,7 @@ from bundles.signing import ensure_key, verification_keys
 from gateway import background
 from gateway.audit import AuditTrail, now_ms, prune_hourly
 from gateway.audit_file import AuditFile
-from gateway.authn import CredentialIndex
-from gateway.authn.failures import FailureTally
+from gateway.authn import CredentialIndex, LastUse
 from gateway.config import Live
 from gateway.config.values import host_port
 from gateway.endpoints.admin import Admin
@@ -88,6 +87,7 @@ async def _assembled(stack: AsyncExitStack, loaded: Loaded, state: StateDir, *, 
     await _counted(stack, registration)
     children = await sidecars(stack, _sources(loaded, state, with_sync=with_sync), with_sync=with_sync)
     background.run(stack, follower.run(), "follow the ledger")
+    _write_last_use(stack, index, ledger)
     live: Live[Door]
     metrics = Metrics(lambda tenant: tenant in live.value.tenants)
     trail = await _trail(stack, ledger, config, metrics)
@@ -126,10 +126,16 @@ async def _counted(stack: AsyncExitStack, registration: Registration) -> None:
 
 
 def _gate(stack: AsyncExitStack, door: Callable[[], Door], trail: AuditTrail) -> Gate:
-    gate = Gate(door, trail, FailureTally(), FailureTally())
-    stack.callback(gate.record_folded, everything=True)
-    background.every(stack, FOLD_SECONDS, gate.record_folded, "fold failed logins")
+    gate = Gate(door, trail)
+    stack.callback(gate.refusals.record_folded, everything=True)
+    background.every(stack, FOLD_SECONDS, gate.refusals.record_folded, "fold failed logins")
     return gate
+
+
+def _write_last_use(stack: AsyncExitStack, index: CredentialIndex, ledger: Ledger) -> None:
+    last_use = LastUse(index, ledger.touch_credentials)
+    stack.push_async_callback(last_use.write)
+    background.run(stack, last_use.run(), "write the last use of credentials")
 
 
 def _sources(loaded: Loaded, state: StateDir, *, with_sync: bool) -> Sources:
@@ -192,7 +198,7 @@ async def _served(stack: AsyncExitStack, gateway: Gateway) -> None:
         Admin(gateway.rooms.gate),
         ops,
     )
-    onion = Onion(lambda: gateway.live.value.config, metrics, gateway.rooms.gate.malformed)
+    onion = Onion(lambda: gateway.live.value.config, metrics, gateway.rooms.gate.refusals.malformed)
     handler = application(onion, [route for endpoint in endpoints for route in endpoint.routes()])
     tls = tls_context(gateway.live.value.config)
     gateway.address = await _listening(stack, handler, server.host, server.port, "server.port", tls)

@@ -63,6 +63,7 @@ def actor_of(principal: Principal) -> dict[str, Any]:
         "scopes": principal.scopes,
         "role": credential.role if credential else None,
         "scope": credential.scope if credential else None,
+        "acting_for": principal.acting_for,
     }
     return actor | {name: value for name, value in rights.items() if value}
 

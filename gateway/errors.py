@@ -7,8 +7,12 @@ GatewayError
 ├── CredentialError              who is asking cannot be settled
 │   ├── CredentialRequired       nothing was presented where something must be
 │   ├── InvalidCredential        presented and bad: unknown, revoked, expired, malformed
+│   │   └── ExpiredToken         a token that its issuer did sign, and whose time is over
 │   ├── AmbiguousCredential      more than one, or one in a place where none may be
-│   └── KeysUnavailable          the issuer's keys cannot be had; worth a retry
+│   └── CredentialUndecided      whether it is good cannot be told now; worth a retry
+│       ├── KeysUnavailable      the issuer's keys cannot be had
+│       └── LedgerStale          the ledger has been away for too long to believe in keys and tokens
+├── TooManyRequests              too often; worth a retry after a while
 ├── TenantMismatch               an asserted tenant is not the credential's
 ├── Refused                      policy decided against it; carries the reasons
 │   ├── NotVisible               the caller must not learn that it exists
@@ -78,24 +82,53 @@ class InvalidCredential(CredentialError):
         super().__init__(why)
 
 
+class ExpiredToken(InvalidCredential):
+    """A token that its issuer did sign, and whose time is over: what an honest client has in hand, and no guess."""
+
+
 class AmbiguousCredential(CredentialError):
     """Two credentials, or one in the query string."""
 
     reason = "ambiguous_credential"
 
 
-class KeysUnavailable(CredentialError):
-    """The issuer's signing keys cannot be had; `retry_after` is in seconds."""
+class CredentialUndecided(CredentialError):
+    """Whether a credential is good cannot be told now; `retry_after` is in seconds.
 
-    reason = "issuer_unavailable"
+    Not InvalidCredential, which would send people to log in again, or make a client throw a good key away.
+    """
 
     def __init__(self, why: str, retry_after: int = 5) -> None:
         self.retry_after = retry_after
         super().__init__(why)
 
 
+class KeysUnavailable(CredentialUndecided):
+    """The issuer's signing keys cannot be had."""
+
+    reason = "issuer_unavailable"
+
+
+class LedgerStale(CredentialUndecided):
+    """The ledger has not been read for so long that a key or token may have been revoked meanwhile."""
+
+    reason = "ledger_unavailable"
+
+
+class TooManyRequests(GatewayError):
+    """Too often; `retry_after` is in seconds, above 0."""
+
+    def __init__(self, why: str, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(why)
+
+
 class TenantMismatch(GatewayError):
-    """The request asserts a tenant that is not its credential's."""
+    """The request asserts a tenant that is not its credential's; `tenant` is what it said."""
+
+    def __init__(self, tenant: str) -> None:
+        self.tenant = tenant
+        super().__init__(tenant)
 
 
 class Refused(GatewayError):

@@ -74,7 +74,10 @@ class Follower:
         return self._clock() - self._confirmed_at
 
     async def refresh(self) -> None:
-        """Read what changed since last time; raises Unavailable."""
+        """Put in force what the ledger says now; raises Unavailable.
+
+        Whoever changes a credential calls this before it answers, so that the change counts here at once.
+        """
         async with self._refreshing:  # of two answers that cross, the older one would look like a restored ledger
             asked_at = self._clock()
             try:
@@ -121,7 +124,8 @@ class Follower:
         if meta == known:
             return
         if known is None or known.epoch != meta.epoch:
-            self._index.replace(await self._ledger.credentials())
+            # Not on the event loop, where a hundred thousand would keep every request waiting.
+            await asyncio.to_thread(self._index.replace, await self._ledger.credentials())
         elif changed := await self._ledger.credentials(since=known.revision):
             self._index.put(changed)
         if known is not None:

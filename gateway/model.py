@@ -61,7 +61,10 @@ class CredentialRef:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whom a verified credential speaks for; `subject` is prefixed: `user:`, `service:`, `anonymous`."""
+    """Whom a verified credential speaks for; `subject` is prefixed: `user:`, `service:`, `token:`, or is `anonymous`.
+
+    `acting_for` is the tenant that a principal without one has selected; whether it may is policy's to say.
+    """
 
     subject: str
     kind: CredentialKind
@@ -70,6 +73,17 @@ class Principal:
     groups: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
     credential: CredentialRef | None = None
+    acting_for: str | None = None
+
+    @property
+    def identity(self) -> tuple[str | None, ...]:
+        """What tells one caller from every other: a subject alone does not, for two issuers may both know a `jo`."""
+        return (self.kind, self.issuer, self.tenant, self.acting_for, self.subject)
+
+    @property
+    def for_tenant(self) -> str | None:
+        """The tenant whose tools, slots and rates a request is about, once policy has admitted it."""
+        return self.acting_for if self.tenant is None else self.tenant
 
 
 def flat_name(server: str, tool: str, mode: Mode) -> str:

@@ -61,14 +61,16 @@ def _if_admin(action: str, target: Mapping[str, Any], name: str) -> Any:
 
 def _principal(event: AuditEvent) -> Principal:
     actor = event.actor
-    id_ = actor.get("credential_id")
+    id_, acting_for = actor.get("credential_id"), actor.get("acting_for")
     credential = CredentialRef(id_, role=actor.get("role"), scope=actor.get("scope")) if id_ else None
     return Principal(
         subject=str(actor.get("principal")),
         kind=CredentialKind(actor["kind"]),
-        tenant=event.tenant,
+        # Whoever selects a tenant has none, though the event counts as that tenant's once policy has admitted it.
+        tenant=event.tenant if acting_for is None else None,
         issuer=actor.get("issuer"),
         groups=tuple(actor.get("groups", ())),
         scopes=tuple(actor.get("scopes", ())),
         credential=credential,
+        acting_for=acting_for,
     )

@@ -44,7 +44,6 @@ class Recording:
         self._verdict: Verdict | None = None
         self._decision_seconds: float | None = None
         self._elsewhere = False
-        self.tenant = caller.principal.tenant
         view = {"view": caller.view.value, "at": caller.server} if caller.view is View.SERVER else {}
         self.target: dict[str, Any] = {"action": action, **view, **target}
 
@@ -111,6 +110,12 @@ class Recording:
         reasons = self._verdict.reasons if self._verdict else ()
         return self._event("AuthorizationDenied", "failure", reasons[0].code if reasons else "policy_error")
 
+    @property
+    def _tenant(self) -> str | None:
+        """The caller's own tenant; one that it has selected counts as soon as policy says that it may act for it."""
+        admitted = self._verdict is not None and self._verdict.allow
+        return self._caller.principal.for_tenant if admitted else self._caller.principal.tenant
+
     def _event(self, type_: str, outcome: str, reason: str | None) -> AuditEvent:
         policy = audit.policy_of(self._verdict) if self._verdict else {}
         if self._decision_seconds is not None:
@@ -119,7 +124,7 @@ class Recording:
             type_,
             outcome,
             reason=reason,
-            tenant=self.tenant,
+            tenant=self._tenant,
             actor=audit.actor_of(self._caller.principal),
             source=audit.source_of(self._caller.request),
             target=self.target,

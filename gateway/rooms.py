@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.authn import Authn
+from gateway.authn.tenant_keys import tenant_keys
 from gateway.config import known_tenants
 from gateway.endpoints.gate import Door
 from gateway.lifecycle import Lifecycle
@@ -81,7 +82,8 @@ class Rooms:
             trail=self.trail,
             audit_arguments=config.audit.include_arguments,
         )
-        authn = before.renewed(config.auth) if before else Authn(config.auth, self.index)
+        keys = tenant_keys(config.tenants)
+        authn = before.renewed(config.auth, keys) if before else Authn(config.auth, self.index, keys)
         return Door(config=config, tenants=known_tenants(config), authn=authn, pep=pep, lifecycle=lifecycle)
 
     def use(self, config: Config) -> None:

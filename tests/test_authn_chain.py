@@ -10,22 +10,35 @@ from multidict import CIMultiDict
 
 from gateway import keys
 from gateway.authn import Authn, CredentialIndex, Presented
+from gateway.authn.tenant_keys import TenantKey, digest_of
 from gateway.config.schema import ApiKey, Auth, Oidc
-from gateway.errors import CredentialError, CredentialRequired, InvalidCredential, KeysUnavailable
+from gateway.errors import CredentialError, CredentialRequired, InvalidCredential, KeysUnavailable, LedgerStale
 from gateway.model import ANONYMOUS, Credential, CredentialKind
+from tests.support.clock import Clock
 from tests.support.issuer import Issuer, auth_of, make_key
 from tests.support.tokens import admit, refused
 from tests.support.wait import until
 
 GOOD, REVOKED, EXPIRED = keys.mint(), keys.mint(), keys.mint()
+TOKEN, REVOKED_TOKEN, EXPIRED_TOKEN = keys.mint_token(), keys.mint_token(), keys.mint_token()
+# A tenant's own key may be any text that its owner has made the hash of.
+TENANTS = "correct-horse-battery-staple"
 STORED = Credential("c_1", keys.sha256(GOOD), GOOD[:12], "user:root", "root", "admin", None, 0, "cli")
+MINTED = replace(
+    STORED, id="c_4", hash=keys.sha256(TOKEN), principal="token:c_4", tenant="tenant:a", role="viewer",
+    kind=CredentialKind.TENANT_TOKEN,
+)  # fmt: skip
 INDEX = CredentialIndex(
     [
         STORED,
         replace(STORED, id="c_2", hash=keys.sha256(REVOKED), revoked_at=1),
         replace(STORED, id="c_3", hash=keys.sha256(EXPIRED), expires_at=1),
+        MINTED,
+        replace(MINTED, id="c_5", hash=keys.sha256(REVOKED_TOKEN), revoked_at=1),
+        replace(MINTED, id="c_6", hash=keys.sha256(EXPIRED_TOKEN), expires_at=1),
     ]
 )
+TENANT_KEYS = {digest_of(f"sha256:{keys.sha256(TENANTS)}"): TenantKey("tenant:b", "production")}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +60,7 @@ async def make(issuer):
     made = []
 
     def make(**changes):
-        authn = Authn(auth_of(issuer).model_copy(update=changes), INDEX)
+        authn = Authn(auth_of(issuer).model_copy(update=changes), INDEX, TENANT_KEYS)
         made.append(authn)
         return authn
 
@@ -79,7 +92,12 @@ BAD = {
     "a mistyped key": header(GOOD[:-1] + ("A" if GOOD[-1] != "A" else "B")),
     "a key cut short": header(GOOD[:-1]),
     "the hash of a key": header(keys.sha256(GOOD)),
-    "a tenant token of a later version": bearer("mcpt_" + "a" * 43),
+    "an unknown tenant token": bearer(keys.mint_token()),
+    "an unknown tenant token on the key header": header(keys.mint_token()),
+    "a tenant token cut short": bearer("mcpt_" + "a" * 42),
+    "a revoked tenant token": bearer(REVOKED_TOKEN),
+    "an expired tenant token": bearer(EXPIRED_TOKEN),
+    "the hash of a tenant's key": header("sha256:" + keys.sha256(TENANTS)),
     "opaque text": bearer("opaque"),
     "opaque text on the key header": header("opaque"),
     "three empty segments": bearer(".."),
@@ -118,9 +136,39 @@ async def test_no_error_repeats_the_secret(make):
         assert presented.secret not in str(caught.value) or presented.secret in ("..", "opaque")
 
 
-@pytest.mark.parametrize("presented", [header(GOOD), bearer(GOOD)])
-async def test_a_key_is_good_on_its_header_and_as_bearer(make, presented):
-    assert (await make().authenticate(presented)).subject == "user:root"
+OPAQUE = {GOOD: "user:root", TOKEN: "token:c_4", TENANTS: "service:tenant:b/production"}
+
+
+@pytest.mark.parametrize("via", [header, bearer])
+@pytest.mark.parametrize("secret", OPAQUE, ids=["key", "token", "tenant's key"])
+async def test_keys_and_tokens_are_good_on_the_key_header_and_as_bearer(make, via, secret):
+    assert (await make().authenticate(via(secret))).subject == OPAQUE[secret]
+
+
+async def test_a_tenants_key_is_a_service_of_its_tenant_and_is_named_or_goes_by_its_hash(issuer):
+    hashed = keys.digest(TENANTS)
+    for name, subject in (("production", "production"), (None, keys.sha256(TENANTS)[:12])):
+        authn = Authn(auth_of(issuer), INDEX, {hashed: TenantKey("tenant:b", name)})
+        found = await authn.authenticate(header(TENANTS))
+        assert found.subject == f"service:tenant:b/{subject}"
+        assert (found.kind, found.tenant) == (CredentialKind.TENANT_KEY, "tenant:b")
+        assert found.credential is not None
+        assert (found.credential.role, found.credential.scope) == (None, "tenant:tenant:b")
+
+
+async def test_a_tenants_key_is_gone_with_the_configuration_that_named_it(make, issuer):
+    first = make()
+    assert await first.authenticate(header(TENANTS))
+    with pytest.raises(InvalidCredential):
+        await first.renewed(auth_of(issuer), {}).authenticate(header(TENANTS))
+
+
+async def test_a_hash_that_the_ledger_and_a_tenants_file_both_have_is_the_ledgers(issuer):
+    both = {keys.digest(GOOD): TenantKey("tenant:b"), keys.digest(REVOKED): TenantKey("tenant:b")}
+    authn = Authn(auth_of(issuer), INDEX, both)
+    assert (await authn.authenticate(header(GOOD))).subject == "user:root"
+    with pytest.raises(InvalidCredential):
+        await authn.authenticate(header(REVOKED))
 
 
 async def test_a_jwt_is_a_bearer_token_and_no_api_key(issuer, make):
@@ -132,10 +180,11 @@ async def test_a_jwt_is_a_bearer_token_and_no_api_key(issuer, make):
 
 async def test_a_kind_of_credential_that_is_switched_off_is_refused(issuer, make):
     without_keys = make(api_key=ApiKey(enabled=False))
-    for presented in (header(GOOD), bearer(GOOD)):
+    for presented in (header(GOOD), bearer(GOOD), header(TENANTS), bearer(TENANTS)):
         with pytest.raises(InvalidCredential):
             await without_keys.authenticate(presented)
     assert await admit(without_keys, issuer.mint())
+    assert await admit(without_keys, TOKEN)
     await refused(make(oidc=auth_of(issuer, enabled=False).oidc), issuer.mint())
 
 
@@ -216,5 +265,49 @@ async def test_a_failure_says_what_the_credential_looked_like(make):
             await make().authenticate(presented)
         kinds[case] = caught.value.kind
     assert kinds["an unknown key"] == kinds["a revoked key"] == CredentialKind.API_KEY
+    assert kinds["an unknown tenant token"] == kinds["a revoked tenant token"] == CredentialKind.TENANT_TOKEN
     assert kinds["three segments of nonsense"] == CredentialKind.JWT
     assert kinds["opaque text"] == "unknown"
+
+
+@pytest.fixture
+async def stale(issuer):
+    """Authentication whose ledger was last read a second longer ago than it may be."""
+    clock = Clock(0.0)
+    index = CredentialIndex([STORED, replace(STORED, id="c_2", hash=keys.sha256(REVOKED), revoked_at=1)], clock=clock)
+    authn = Authn(auth_of(issuer), index, TENANT_KEYS)
+    clock.advance(auth_of(issuer).max_stale_seconds)
+    assert await authn.authenticate(header(GOOD))
+    clock.advance(1)
+    yield authn, index
+    await authn.close()
+
+
+@pytest.mark.parametrize(
+    "presented",
+    [header(GOOD), bearer(GOOD), header(REVOKED), bearer(keys.mint()), bearer(keys.mint_token()), bearer("opaque")],
+    ids=["known", "known as bearer", "revoked", "unknown", "unknown token", "opaque"],
+)
+async def test_once_the_ledger_is_away_for_too_long_no_key_or_token_can_be_judged_known_or_not(stale, presented):
+    authn, index = stale
+    with pytest.raises(LedgerStale) as caught:
+        await authn.authenticate(presented)
+    assert caught.value.retry_after > 0
+    index.confirm()
+    assert (await authn.authenticate(header(GOOD))).subject == "user:root"
+
+
+async def test_what_does_not_hang_on_the_ledger_goes_on_while_it_is_away(stale, issuer):
+    authn, _ = stale
+    assert (await admit(authn, issuer.mint())).subject == "user:jo"
+    await refused(authn, issuer.mint(aud="else"))
+    assert (await authn.authenticate(header(TENANTS))).tenant == "tenant:b"
+
+
+async def test_a_hash_that_the_ledger_has_too_is_not_judged_by_the_file_alone_while_the_ledger_is_away(issuer):
+    clock = Clock(0.0)
+    index = CredentialIndex([replace(STORED, revoked_at=1)], clock=clock)
+    authn = Authn(auth_of(issuer), index, {keys.digest(GOOD): TenantKey("tenant:b")})
+    clock.advance(1000)
+    with pytest.raises(LedgerStale):
+        await authn.authenticate(header(GOOD))

@@ -26,7 +26,7 @@ def changed(**changes):
 
 
 def read(oidc=OIDC, now=NOW, **changes):
-    return claims.read(changed(**changes), oidc, "0" * 64, now)
+    return claims.read(changed(**changes), oidc, bytes(32), now)
 
 
 def bad(oidc=OIDC, now=NOW, **changes):

@@ -29,7 +29,7 @@ class Rig:
         auth = auth_of(issuer)
         source = KeySource.of(auth.oidc)
         self.cache = KeyCache(source.load, clock=self.clock)
-        self.authn = Authn(auth, CredentialIndex(), keys=(source, self.cache))
+        self.authn = Authn(auth, CredentialIndex(), keys={source: self.cache})
 
     async def admit(self, **claims):
         return await admit(self.authn, self.issuer.mint(jti=secrets.token_hex(8), **claims))

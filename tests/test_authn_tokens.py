@@ -127,7 +127,7 @@ async def test_a_remembered_token_is_verified_again_after_a_minute():
     async with Issuer().serve() as issuer:
         source = KeySource.of(auth_of(issuer).oidc)
         authn = Authn(
-            auth_of(issuer), CredentialIndex(), clock=clock, keys=(source, KeyCache(source.load, clock=clock))
+            auth_of(issuer), CredentialIndex(), clock=clock, keys={source: KeyCache(source.load, clock=clock)}
         )
         token = issuer.mint()
         assert await admit(authn, token)

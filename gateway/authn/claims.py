@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gateway.errors import InvalidCredential
+from gateway.errors import ExpiredToken, InvalidCredential
 from gateway.model import TENANT_ID, CredentialKind, CredentialRef, Principal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway.config.schema import Oidc
+    from gateway.config.schema import TrustedIssuer
 
 MAX_LIFETIME_SECONDS = 24 * 3600
 MAX_GROUPS = 100
@@ -38,22 +38,24 @@ def bad(why: str) -> InvalidCredential:
     return InvalidCredential(why, CredentialKind.JWT)
 
 
-def read(claims: Mapping[str, Any], oidc: Oidc, digest: str, now: float) -> Verified:
+def read(claims: Mapping[str, Any], trusted: TrustedIssuer, digest: bytes, now: float) -> Verified:
     """Return whom the claims speak for; InvalidCredential where one is missing, malformed or out of its time.
 
     The audience is returned, not judged: it depends on the endpoint called.
     """
+    if not trusted.issuer or claims.get("iss") != trusted.issuer:
+        raise bad("of another issuer")
     _require_access_token(claims)
-    expires_at = _require_current(claims, oidc.leeway_seconds, now)
-    subject = _text(claims, oidc.subject_claim, MAX_SUBJECT)
+    expires_at = _require_current(claims, trusted.leeway_seconds, now)
+    subject = _text(claims, trusted.subject_claim, MAX_SUBJECT)
     if subject != subject.strip():
-        raise bad(f"{oidc.subject_claim} has blanks at an end")
+        raise bad(f"{trusted.subject_claim} has blanks at an end")
     principal = Principal(
         subject=f"user:{subject}",
         kind=CredentialKind.JWT,
-        tenant=_tenant(claims, oidc),
-        issuer=oidc.issuer,
-        groups=_groups(claims, oidc.groups_claim),
+        tenant=_tenant(claims, trusted),
+        issuer=trusted.issuer,
+        groups=_groups(claims, trusted.groups_claim),
         scopes=_scopes(claims),
         credential=CredentialRef(_credential_id(claims, digest), expires_at=int(expires_at)),
     )
@@ -73,7 +75,7 @@ def _require_access_token(claims: Mapping[str, Any]) -> None:
 def _require_current(claims: Mapping[str, Any], leeway: float, now: float) -> float:
     expires_at, issued_at = _date(claims, "exp"), _date(claims, "iat")
     if expires_at <= now - leeway:
-        raise bad("expired")
+        raise ExpiredToken("expired", CredentialKind.JWT)
     if issued_at > now + leeway:
         raise bad("issued in the future")
     if expires_at - issued_at > MAX_LIFETIME_SECONDS:
@@ -108,14 +110,14 @@ def _texts(value: object, name: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _tenant(claims: Mapping[str, Any], oidc: Oidc) -> str | None:
-    if oidc.tenant_claim not in claims:
+def _tenant(claims: Mapping[str, Any], trusted: TrustedIssuer) -> str | None:
+    if trusted.tenant_claim not in claims:
         return None
-    tenant = claims[oidc.tenant_claim]
+    tenant = claims[trusted.tenant_claim]
     # `null` too is refused: in egress a caller without tenant may see more than one with a tenant.
     if not isinstance(tenant, str) or not TENANT_ID.fullmatch(tenant):
-        raise bad(f"{oidc.tenant_claim} is not a tenant id")
-    if oidc.tenants and tenant not in oidc.tenants:
+        raise bad(f"{trusted.tenant_claim} is not a tenant id")
+    if trusted.tenants and tenant not in trusted.tenants:
         raise bad("this issuer may not speak for that tenant")
     return tenant
 
@@ -136,6 +138,6 @@ def _audiences(claims: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(_texts([value] if isinstance(value, str) else value, "aud"))
 
 
-def _credential_id(claims: Mapping[str, Any], digest: str) -> str:
+def _credential_id(claims: Mapping[str, Any], digest: bytes) -> str:
     # The prefix keeps ids that an issuer chooses apart from the ids of keys, which revocations go by.
-    return f"jwt:{_text(claims, 'jti', MAX_SUBJECT)}" if "jti" in claims else f"jwt:{digest[:32]}"
+    return f"jwt:{_text(claims, 'jti', MAX_SUBJECT)}" if "jti" in claims else f"jwt:{digest.hex()[:32]}"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from gateway.addresses import Network
-    from gateway.config.schema import Oidc
+    from gateway.config.schema import TrustedIssuer
 
 MAX_BYTES = 256 * 1024
 TIMEOUT_SECONDS = 5.0
@@ -44,9 +44,9 @@ class KeySource:
     networks: tuple[Network, ...] = ()
 
     @classmethod
-    def of(cls, oidc: Oidc) -> Self:
+    def of(cls, trusted: TrustedIssuer) -> Self:
         """Return the source that the configuration describes."""
-        return cls(oidc.issuer or "", oidc.jwks_uri, oidc.allow_insecure_issuer, oidc.allowed_networks)
+        return cls(trusted.issuer or "", trusted.jwks_uri, trusted.allow_insecure_issuer, trusted.allowed_networks)
 
     def session(self) -> aiohttp.ClientSession:
         """Return a session that reaches public addresses, the listed networks, and loopback if the issuer is there."""

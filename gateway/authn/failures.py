@@ -28,19 +28,16 @@ class _Window:
     since: float
     seen: int = 0
 
-    @property
-    def folded(self) -> int:
-        return max(0, self.seen - REPORTED)
-
 
 class FailureTally:
-    """Counts failures by address and minute: the first ten are to be reported, the rest come out as one number.
+    """Counts failures by address and minute: the first `reported` are to be reported, the rest come out as one number.
 
     It remembers ten thousand addresses, an IPv6 address by its /64; what is forgotten early is counted under
     `others`. Time is an argument, in seconds on any clock that does not run backwards.
     """
 
-    def __init__(self, *, max_addresses: int = MAX_ADDRESSES) -> None:
+    def __init__(self, *, reported: int = REPORTED, max_addresses: int = MAX_ADDRESSES) -> None:
+        self._reported = reported
         self._max = max_addresses
         self._windows: OrderedDict[str, _Window] = OrderedDict()
         self._ended: list[Folded] = []
@@ -58,7 +55,7 @@ class FailureTally:
         window.seen += 1
         if len(self._windows) > self._max:
             self._end(next(iter(self._windows)))
-        return window.seen <= REPORTED
+        return window.seen <= self._reported
 
     def due(self, now: float, *, everything: bool = False) -> tuple[Folded, ...]:
         """Take out what was folded in the minutes that are over, or in all of them (when shutting down)."""
@@ -73,13 +70,14 @@ class FailureTally:
 
     def _end(self, key: str) -> None:
         window = self._windows.pop(key, None)
-        if window is None or not window.folded:
+        folded = window.seen - self._reported if window else 0
+        if window is None or folded <= 0:
             return
         if len(self._ended) < self._max:
-            self._ended.append(Folded(key, window.folded, window.since))
+            self._ended.append(Folded(key, folded, window.since))
             return
         self._others_since = self._others_since if self._others else window.since
-        self._others += window.folded
+        self._others += folded
 
 
 def key_of(address: str) -> str:

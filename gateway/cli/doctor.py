@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from gateway.config import Config, Loaded, Source
+    from gateway.config.schema import TrustedIssuer
     from gateway.errors import Mistake
     from gateway.facts import LedgerMeta
 
@@ -190,14 +191,16 @@ def _replica(row: dict[str, Any]) -> Finding:
 
 
 async def _issuer(patient: Patient) -> list[Finding]:
-    oidc = patient.config.auth.oidc
-    if not (patient.config.auth.enabled and oidc.enabled):
-        return []
+    auth = patient.config.auth
+    return [await _keys_of(one) for one in auth.oidc.trusted] if auth.enabled else []
+
+
+async def _keys_of(issuer: TrustedIssuer) -> Finding:
     try:
-        document = await KeySource.of(oidc).load()
-        return [Finding("issuer", OK, f"{oidc.issuer} has {counted(len(document['keys']), 'key')}")]
+        document = await KeySource.of(issuer).load()
+        return Finding("issuer", OK, f"{issuer.issuer} has {counted(len(document['keys']), 'key')}")
     except (FetchFailed, KeyError, TypeError) as error:
-        return [Finding("issuer", ERROR, f"the keys of {oidc.issuer} cannot be had: {error}")]
+        return Finding("issuer", ERROR, f"the keys of {issuer.issuer} cannot be had: {error}")
 
 
 async def _servers(patient: Patient) -> list[Finding]:

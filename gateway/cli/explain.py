@@ -63,6 +63,7 @@ def _arguments(_context: click.Context, _parameter: click.Parameter, value: str 
     help="Who asks, as user:… or service:…; without it and without --tenant, anonymous.",
 )
 @click.option("--group", "groups", multiple=True, help="A group of the principal; may be repeated.")
+@click.option("--issuer", help="Whose user the principal is, where more than one issuer is trusted.")
 @click.option("--role", type=click.Choice(tuple(BUILT_IN)), help="The role of the key that the principal presents.")
 @click.option("--server", help="Explain the endpoint of this server alone, where its tools have their own names.")
 @click.option("--tool", help="Explain a call of this tool, by the name that agents use, instead of a list.")
@@ -74,6 +75,7 @@ def explain(
     tenant: str | None,
     principal: str | None,
     groups: tuple[str, ...],
+    issuer: str | None,
     role: str | None,
     server: str | None,
     tool: str | None,
@@ -84,7 +86,9 @@ def explain(
     if arguments and tool is None:
         raise click.UsageError("--arguments are those of a call: name its --tool")
     config = load(config_path).config
-    who = _principal(config, tenant, principal, groups, role)
+    who = _principal(tenant, principal, groups, role)
+    if who.kind is CredentialKind.JWT:
+        who = replace(who, issuer=_issuer(config, issuer))
     question = _question(who, server, tool, arguments)
     found = run(_ask(config, StateDir.open(state_dir), question))
     admitted = _admitted(found, tool)
@@ -98,17 +102,24 @@ def explain(
         raise click.exceptions.Exit(1)
 
 
-def _principal(
-    config: Config, tenant: str | None, subject: str | None, groups: tuple[str, ...], role: str | None
-) -> Principal:
+def _issuer(config: Config, named: str | None) -> str | None:
+    """Return whose user is meant: the one that is named, or the only one there is."""
+    trusted = [one.issuer for one in config.auth.oidc.trusted]
+    if named is not None and named not in trusted:
+        raise click.UsageError(f"{named} is not one of the issuers: {', '.join(map(str, trusted)) or 'there is none'}")
+    if named is None and len(trusted) > 1:
+        raise click.UsageError(f"name the principal's --issuer, one of {', '.join(map(str, trusted))}")
+    return named or next(iter(trusted), None)
+
+
+def _principal(tenant: str | None, subject: str | None, groups: tuple[str, ...], role: str | None) -> Principal:
     if tenant is None and subject is None and role is None:
         return ANONYMOUS
     name = subject or "user:explain"
     if role is not None or name.startswith("service:"):
         credential = CredentialRef("explain", role=role, scope=f"tenant:{tenant}" if tenant else "global")
         return Principal(subject=name, kind=CredentialKind.API_KEY, tenant=tenant, groups=groups, credential=credential)
-    issuer = config.auth.oidc.issuer
-    return Principal(subject=name, kind=CredentialKind.JWT, tenant=tenant, issuer=issuer, groups=groups)
+    return Principal(subject=name, kind=CredentialKind.JWT, tenant=tenant, groups=groups)
 
 
 def _question(who: Principal, server: str | None, tool: str | None, arguments: dict[str, Any]) -> Question:

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from aiohttp import web
 
-from gateway.errors import CredentialRequired, InvalidBody, NotFound
+from gateway.errors import InvalidBody, NotFound
 from gateway.mcp import json
 from gateway.mcp.errors import Malformed
-from gateway.model import SERVER_ID, TENANT_ID, TOOL_NAME, CredentialKind, ToolRef
+from gateway.model import SERVER_ID, TENANT_ID, TOOL_NAME, ToolRef
 
 if TYPE_CHECKING:
-    from gateway.endpoints.gate import Door, Gate
+    from gateway.endpoints.gate import Gate
     from gateway.lifecycle import Done
-    from gateway.recording import Caller
 
 # Enough to mend a body by; an answer must not be larger than what was sent.
 MAX_MISTAKES = 10
@@ -39,7 +38,7 @@ class Admin:
 
     async def withdraw(self, request: web.Request) -> web.Response:
         """Withdraw a tool from the body's tenant, or from everybody."""
-        door, caller = await self._enter(request)
+        door, caller = await self.gate.operator(request)
         ref, tenant = tool_of(request), tenant_of(await self.gate.body(request, door))
         done = await self.gate.detached(door.lifecycle.withdraw(caller, ref, tenant))
         headers = {} if done.matched else {"Portcullis-Matched": "0"}
@@ -47,7 +46,7 @@ class Admin:
 
     async def restore(self, request: web.Request) -> web.Response:
         """Lift the runtime withdrawal for the body's tenant, or all of the tool."""
-        door, caller = await self._enter(request)
+        door, caller = await self.gate.operator(request)
         ref, tenant = tool_of(request), tenant_of(await self.gate.body(request, door))
         done = await self.gate.detached(door.lifecycle.restore(caller, ref, tenant))
         headers = {"Portcullis-Still-Withdrawn": ", ".join(done.still_withdrawn)} if done.still_withdrawn else {}
@@ -55,22 +54,13 @@ class Admin:
 
     async def withdrawals(self, request: web.Request) -> web.Response:
         """List runtime withdrawals: all of them, or those that concern `?tenant_id=` or the caller's tenant."""
-        door, caller = await self._enter(request)
+        door, caller = await self.gate.operator(request)
         tenant = request.query.get("tenant_id", caller.principal.tenant)
         if tenant is not None and not TENANT_ID.fullmatch(tenant):
             raise InvalidBody((("tenant_id", "is not a tenant id"),))
         found = await door.lifecycle.withdrawals(caller, tenant)
         rows = [named(one.ref, one.tenant) | {"by": one.by, "at": one.at} for one in found]
         return web.Response(body=orjson.dumps({"withdrawals": rows}), content_type="application/json")
-
-    async def _enter(self, request: web.Request) -> tuple[Door, Caller]:
-        door = self.gate.enter(request)
-        caller = await self.gate.identify(request, door)
-        if caller.principal.kind is CredentialKind.ANONYMOUS:
-            error = CredentialRequired("the admin API needs a credential")
-            self.gate.refused(caller.request, error)
-            raise error
-        return door, caller
 
 
 def tool_of(request: web.Request) -> ToolRef:

@@ -11,7 +11,6 @@ from gateway.endpoints import discovery, problems
 from gateway.endpoints.gate import INFO, TENANT_HEADER, request_info
 from gateway.errors import CredentialRequired, GatewayError, InvalidBody
 from gateway.mcp.headers import METHOD, NAME, VERSION
-from gateway.model import TENANT_ID
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -106,11 +105,9 @@ def preflight(config: Config) -> dict[str, str]:
 
 
 def challenge_for(request: web.Request, config: Config, error: GatewayError) -> str:
-    """Return the challenge of this endpoint: a tenant's path points to the tenant's document."""
-    tenant = request.match_info.get("tenant")
+    """Return the challenge of this endpoint: a tenant's path points to the document of just that path."""
     sent = not isinstance(error, CredentialRequired) and "Authorization" in request.headers
-    well_formed = tenant if tenant and TENANT_ID.fullmatch(tenant) else None
-    return discovery.challenge(config, tenant=well_formed, token_sent=sent)
+    return discovery.challenge(config, discovery.tenant_path(request.match_info) or "", token_sent=sent)
 
 
 def application(onion: Onion, routes: Iterable[web.RouteDef]) -> Callable[[web.Request], Awaitable[Answer]]:

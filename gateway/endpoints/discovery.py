@@ -16,7 +16,7 @@ from yarl import URL
 from gateway.model import SERVER_ID, TENANT_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from gateway.config import Config
 
@@ -45,7 +45,7 @@ def document(config: Config, path: str) -> dict[str, Any] | None:
         return None
     found: dict[str, Any] = {
         "resource": resource,
-        "authorization_servers": [config.auth.oidc.issuer],
+        "authorization_servers": [one.issuer for one in config.auth.oidc.trusted],
         "bearer_methods_supported": ["header"],
         "resource_name": "Portcullis",
     }
@@ -54,13 +54,23 @@ def document(config: Config, path: str) -> dict[str, Any] | None:
     return found
 
 
-def challenge(config: Config, *, tenant: str | None, token_sent: bool) -> str:
-    """Return the WWW-Authenticate value of a 401 (RFC 6750 section 3, RFC 9728 section 5.1)."""
+def tenant_path(names: Mapping[str, str]) -> str | None:
+    """Return the endpoint that a path's `tenant`, and `server` if it has one, name; None for what neither can be."""
+    tenant, server = names.get("tenant"), names.get("server")
+    if tenant is None or not TENANT_ID.fullmatch(tenant) or not SERVER_ID.fullmatch(server or "-"):
+        return None
+    return f"/tenant/{tenant}/servers/{server}/mcp" if server else f"/tenant/{tenant}/mcp"
+
+
+def challenge(config: Config, path: str, *, token_sent: bool) -> str:
+    """Return the WWW-Authenticate value of a 401 (RFC 6750 section 3, RFC 9728 section 5.1).
+
+    It points to the document of the endpoint `path`, because a client takes no other's; "" is the gateway as a whole.
+    """
     origin = resource_of(config, "/")
     schemes = []
     if origin is not None:
-        suffix = f"/tenant/{tenant}/mcp" if tenant else ""
-        parameters = [f'resource_metadata="{origin.rstrip("/")}{WELL_KNOWN}{suffix}"']
+        parameters = [f'resource_metadata="{origin.rstrip("/")}{WELL_KNOWN}{path}"']
         if config.auth.oidc.scopes:
             parameters.append(f'scope="{" ".join(config.auth.oidc.scopes)}"')
         if token_sent:
@@ -96,12 +106,10 @@ class Discovery:
 
     async def tenant(self, request: web.Request) -> web.Response:
         """A tenant's document; it answers for any well-formed id, so it says nothing about which tenants exist."""
-        names = request.match_info
-        well_formed = TENANT_ID.fullmatch(names["tenant"]) and SERVER_ID.fullmatch(names.get("server", "x"))
-        if not well_formed:
+        path = tenant_path(request.match_info)
+        if path is None:
             raise web.HTTPNotFound
-        server = f"/servers/{names['server']}" if "server" in names else ""
-        return self._answer(f"/tenant/{names['tenant']}{server}/mcp")
+        return self._answer(path)
 
     def _answer(self, path: str) -> web.Response:
         found = document(self.config(), path)

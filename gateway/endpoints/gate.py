@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,24 +14,26 @@ from gateway import audit
 from gateway.authn.proxies import client_address
 from gateway.endpoints import discovery
 from gateway.endpoints.listener import BODY_SECONDS
-from gateway.errors import CredentialError, InvalidCredential, KeysUnavailable, TenantMismatch
+from gateway.endpoints.refusals import Refusals
+from gateway.errors import CredentialError, CredentialRequired, TenantMismatch
+from gateway.gcra import Limiter, Rate
 from gateway.in_flight import InFlight
-from gateway.model import RequestInfo
+from gateway.model import TENANT_ID, CredentialKind, RequestInfo
 from gateway.recording import Caller
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from gateway.audit import AuditTrail
     from gateway.authn import Authn
-    from gateway.authn.failures import FailureTally
     from gateway.config import Config
     from gateway.lifecycle import Lifecycle
-    from gateway.model import AuditEvent, Principal
+    from gateway.model import Principal
     from gateway.pep import Pep
 
 T = TypeVar("T")
 TENANT_HEADER = "X-Tenant-ID"
+LOGINS = Rate(per_minute=0.1, burst=1)
 INFO = web.RequestKey("info", RequestInfo)
 
 
@@ -47,23 +49,22 @@ class Door:
 
 
 class Gate:
-    """Turns an HTTP request into a Caller, or refuses it; failed authentications are recorded here."""
+    """Turns an HTTP request into a Caller, or refuses it."""
 
     def __init__(
         self,
         current: Callable[[], Door],
         trail: AuditTrail,
-        failures: FailureTally,
-        malformed: FailureTally,
         *,
         body_seconds: float = BODY_SECONDS,
     ) -> None:
         self._body_seconds = body_seconds
         self._current = current
         self._trail = trail
-        self._failures = failures
-        self._malformed = malformed
         self._detached: set[asyncio.Task[Any]] = set()
+        self._logins = Limiter()
+        self.refusals = Refusals(trail)
+        """What is recorded and slowed of those who are turned away."""
         self.in_flight = InFlight()
         """Requests that passed the gate, and work that outlived its client."""
 
@@ -116,64 +117,65 @@ class Gate:
     async def identify(self, request: web.Request, door: Door) -> Caller:
         """Return who asks; every way to fail is recorded with its true reason (A01, A05, A49).
 
-        Raises Unavailable where no failure could be recorded any more: refusals must not fill the memory either.
+        Raises CredentialError, TooManyRequests instead of it for an address that fails too often (A51), TenantMismatch,
+        and Unavailable where no failure could be recorded any more: refusals must not fill the memory either.
         """
+        auth = door.config.auth
+        caller = await self._authenticated(request, door)
+        return self._placed(request, caller, selects=auth.act_as_on_mcp and is_service_key(caller.principal))
+
+    async def operator(self, request: web.Request) -> tuple[Door, Caller]:
+        """Return the door in force and who asks the admin API, where anybody must be known and none ask too often.
+
+        Whoever has no tenant may select one, by header or path; policy says whether. Raises what `enter` and
+        `identify` raise.
+        """
+        door = self.enter(request)
+        caller = await self._authenticated(request, door)
+        if caller.principal.kind is CredentialKind.ANONYMOUS:
+            raise self.refusals.unauthenticated(caller.request, CredentialRequired("the admin API needs a credential"))
+        self.refusals.require_admin_rate(caller)
+        return door, self._placed(request, caller, selects=True)
+
+    async def _authenticated(self, request: web.Request, door: Door) -> Caller:
         info = request[INFO]
         self._trail.require_room()
         try:
             presented = door.authn.present(request.headers, request.query)
             principal = await door.authn.authenticate(presented, discovery.resource_of(door.config, request.path))
         except CredentialError as error:
-            self.refused(info, error)
-            raise
+            raise self.refusals.unauthenticated(info, error) from error
         caller = Caller(principal, info)
-        self._require_tenant(request, caller)
+        self._note_login(caller)
         return caller
 
-    def refused(self, info: RequestInfo, error: CredentialError) -> None:
-        """Record a failed authentication; a flood from one address is folded into counts."""
-        if self._failures.note(info.ip, time.monotonic()):
+    def _note_login(self, caller: Caller) -> None:
+        """Record that a credential is used from an address, once in ten minutes; each use has its own event."""
+        who = caller.principal
+        if who.credential is None:
+            return
+        key = (who.issuer, who.credential.id, caller.request.ip)
+        if not self._logins.take(key, LOGINS, time.monotonic()):
             self._trail.record(
                 audit.event(
-                    "AuthenticationFailed",
-                    "error" if isinstance(error, KeysUnavailable) else "failure",
-                    reason=error.reason,
-                    actor={"kind": error.kind} if isinstance(error, InvalidCredential) else {},
-                    source=audit.source_of(info),
-                    target={"detail": audit.clipped(str(error))},
+                    "AuthenticationSucceeded",
+                    "success",
+                    tenant=who.tenant,
+                    actor=audit.actor_of(who),
+                    source=audit.source_of(caller.request),
                 )
             )
 
-    def malformed(self, info: RequestInfo, why: str, principal: Principal | None = None) -> None:
-        """Record a request that was refused before any decision; a flood from one address is folded into counts."""
-        if self._malformed.note(info.ip, time.monotonic()):
-            self._trail.record(
-                audit.event(
-                    "RequestRefused",
-                    "failure",
-                    reason="malformed_request",
-                    tenant=principal.tenant if principal else None,
-                    actor=audit.actor_of(principal) if principal else {},
-                    source=audit.source_of(info),
-                    target={"detail": audit.clipped(why)},
-                )
-            )
-
-    def record_folded(self, *, everything: bool = False) -> None:
-        """Record the counts of refusals that were not recorded one by one, of the minutes that are over."""
-        for type_, tally in (("AuthenticationFailed", self._failures), ("RequestRefused", self._malformed)):
-            for folded in tally.due(time.monotonic(), everything=everything):
-                source = {"ip": folded.address}
-                self._trail.record(audit.event(type_, "failure", reason="repeated", source=source, count=folded.count))
-
-    def _require_tenant(self, request: web.Request, caller: Caller) -> None:
+    def _placed(self, request: web.Request, caller: Caller, *, selects: bool) -> Caller:
+        """Return the caller in the tenant that the request asserts: its credential's, or one that it may select."""
         asserted = request.headers.getall(TENANT_HEADER, [])
         if "tenant" in request.match_info:
             asserted.append(request.match_info["tenant"])
-        for tenant in asserted:
-            if tenant != caller.principal.tenant:
-                self._trail.record(foreign_tenant(caller, tenant))
-                raise TenantMismatch(tenant)
+        try:
+            return replace(caller, principal=placed(caller.principal, asserted, selects=selects))
+        except TenantMismatch as mismatch:
+            self.refusals.foreign_tenant(caller, mismatch.tenant)
+            raise
 
     async def detached(self, work: Coroutine[Any, Any, T]) -> T:
         """Await work that goes on when the client disconnects: admin actions, and calls of the legacy eras."""
@@ -192,17 +194,23 @@ class Gate:
             task.exception()  # read, because a client that has gone reads it no more; its event tells
 
 
-def foreign_tenant(caller: Caller, tenant: str) -> AuditEvent:
-    """Return the event of a request that names a tenant that is not its credential's."""
-    return audit.event(
-        "AuthorizationDenied",
-        "failure",
-        reason="tenant_mismatch",
-        tenant=caller.principal.tenant,
-        actor=audit.actor_of(caller.principal),
-        source=audit.source_of(caller.request),
-        target={"tenant": audit.clipped(tenant)},
-    )
+def placed(principal: Principal, asserted: Sequence[str], *, selects: bool) -> Principal:
+    """Return the principal in the tenant that a request asserts, which says nothing more than its credential does.
+
+    Only a principal without tenant that `selects` may name one, and then just one, to act for; that is a fact for
+    policy, which says whether it may. Raises TenantMismatch, alike for a foreign tenant and for one that is not there.
+    """
+    foreign = [tenant for tenant in asserted if tenant != principal.tenant]
+    if not foreign:
+        return principal
+    if selects and principal.tenant is None and len(set(asserted)) == 1 and TENANT_ID.fullmatch(foreign[0]):
+        return replace(principal, acting_for=foreign[0])
+    raise TenantMismatch(foreign[0])
+
+
+def is_service_key(principal: Principal) -> bool:
+    """Say whether this is an API key of a service: who may serve many tenants on MCP, if anybody."""
+    return principal.kind is CredentialKind.API_KEY and principal.subject.startswith("service:")
 
 
 @lru_cache(maxsize=256)

@@ -55,7 +55,7 @@ class Mcp:
             return await self._answered(door, replace(caller, **more) if more else caller, route, message)
 
     def _rejected(self, rejection: Rejection, caller: Caller) -> Reply:
-        self.gate.malformed(caller.request, rejection.message, caller.principal)
+        self.gate.refusals.malformed(caller.request, rejection.message, caller.principal)
         return rejected(rejection)
 
     async def _answered(self, door: Door, caller: Caller, route: Route, message: Request) -> Reply:

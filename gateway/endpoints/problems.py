@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ PROBLEMS: Mapping[type[GatewayError], Problem] = {
     errors.InvalidCredential: Problem(401, "Unauthorized", "No valid credentials provided"),
     errors.AmbiguousCredential: Problem(400, "Bad Request", "Present exactly one credential, in a header"),
     errors.KeysUnavailable: Problem(503, "Service Unavailable", "The issuer's signing keys are not available"),
+    errors.LedgerStale: Problem(503, "Service Unavailable", "Keys and tokens cannot be checked at the moment"),
+    errors.TooManyRequests: Problem(429, "Too Many Requests"),
     errors.TenantMismatch: Problem(403, "Forbidden", "Access denied: the tenant is not the credential's"),
     errors.NotPermitted: Problem(403, "Forbidden", "Access denied: insufficient permissions"),
     errors.NotVisible: Problem(404, "Not Found", "No such thing"),
@@ -75,8 +78,9 @@ def response_to(error: GatewayError, request_id: str, challenge: str) -> web.Res
     match error:
         case errors.InvalidCredential(kind="api_key"):
             detail = API_KEY_DETAIL
-        case errors.KeysUnavailable():
-            headers["Retry-After"] = str(error.retry_after)
+        case errors.CredentialUndecided() | errors.TooManyRequests():
+            # Rounded up: whoever comes back a moment too early is refused once more.
+            headers["Retry-After"] = str(math.ceil(error.retry_after))
         case errors.InvalidBody():
             members["errors"] = [{"field": name, "detail": why} for name, why in error.errors]
     if problem.status == 401:

@@ -45,11 +45,14 @@ def encode(question: Question, mode: Mode, *, arguments: bool, max_arguments_byt
 
 
 def lane(question: Question) -> str:
-    """Return whose turn a question takes: its tenant's, else its subject's, else its address's."""
+    """Return whose turn a question takes: its tenant's, else its caller's, else its address's."""
     principal = question.principal
     if principal.tenant is not None:
         return f"tenant {principal.tenant}"
-    return f"subject {principal.subject}" if principal.credential else f"ip {question.request.ip}"
+    if principal.credential is None:
+        return f"ip {question.request.ip}"
+    # Neither an issuer nor a tenant holds a blank, so nobody's subject can pass for somebody else's.
+    return f"{principal.issuer or ''} {principal.acting_for or ''} {principal.subject}"
 
 
 def _principal(principal: Principal) -> dict[str, Any]:
@@ -61,6 +64,7 @@ def _principal(principal: Principal) -> dict[str, Any]:
         "groups": principal.groups[:MAX_GROUPS],
         "scopes": principal.scopes,
         "credential": _credential(principal.credential),
+        "acting_for": principal.acting_for,
     }
 
 

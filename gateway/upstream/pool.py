@@ -78,8 +78,7 @@ class Upstreams:
 
         Cancelling the awaiting task closes the request at the server.
         """
-        key = (principal.kind, principal.issuer, principal.tenant, principal.subject)
-        return await self._find(ref.server).call(ref.tool, arguments, meta, key)
+        return await self._find(ref.server).call(ref.tool, arguments, meta, principal.identity)
 
     async def close(self) -> None:
         """Close every server, at once."""

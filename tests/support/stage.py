@@ -180,8 +180,9 @@ class Stage:
         """Return the event of a request."""
         newest = await self.ledger.newest_audit()  # type: ignore[attr-defined]
         recent = await self.ledger.audit(100, after=max(0, newest - 100))
+        decisions = [one for _, one in recent if one.type != "AuthenticationSucceeded"]
         wanted = reply.headers["X-Request-Id"]
-        return next((one for _, one in recent if one.source.get("request_id") == wanted), None)
+        return next((one for one in decisions if one.source.get("request_id") == wanted), None)
 
 
 def withdrawals(case: Case) -> list[Withdrawal]:
