@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 
 .DEFAULT_GOAL := setup
-.PHONY: setup run tour test bench clients conformance requirements clean
+.PHONY: setup provider run tour test bench clients conformance requirements clean
 
 # --- set-up: each stamp is made once, and again when what it was made from changes --------------------------------
 
@@ -53,6 +53,14 @@ $(STAMPS)/postgresql: $(STAMPS)/project
 	@$(FIND_POSTGRESQL) || echo "make: PostgreSQL is not here, so nothing is tested on it: apt-get install postgresql" >&2
 	@if $(FIND_POSTGRESQL); then touch $@; fi
 
+# The tests' OpenID provider, which needs node and npm; without it the tests on it are skipped, and fail in CI.
+provider: tests/provider/node_modules/.package-lock.json
+
+tests/provider/node_modules/.package-lock.json: tests/provider/package-lock.json
+	@echo "Installing the tests' OpenID provider"
+	@npm ci --prefix tests/provider --loglevel=error >/dev/null
+	@touch $@
+
 # --- use ----------------------------------------------------------------------------------------------------------
 
 # The demo: issuer, MCP servers and gateway, with tokens and the recipe's commands to paste. Ctrl-C stops it all.
@@ -63,8 +71,9 @@ run: setup
 tour: setup
 	@exec $(BIN)/python examples/front-door/tour.py $(ARGS)
 
-# What a request costs, then how soon a withdrawal is enforced, then what the ledger costs.
+# What it costs to know who asks, what a request costs, how soon a withdrawal is enforced, what the ledger costs.
 bench: setup
+	@$(BIN)/python -m bench.credentials $(ARGS)
 	@$(BIN)/python -m bench.gateway $(ARGS)
 	@$(BIN)/python -m bench.withdrawal $(ARGS)
 	@$(BIN)/python -m bench.ledger $(ARGS)
@@ -72,6 +81,7 @@ bench: setup
 # --- checks: everything that CI runs ------------------------------------------------------------------------------
 
 test: setup $(STAMPS)/postgresql
+	-@$(MAKE) --no-print-directory provider
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -109,5 +119,6 @@ requirements: $(STAMPS)/requirements
 	$(COMPILE) $(ARGS) --extra dev --output-file requirements-dev.txt pyproject.toml
 
 clean:
-	rm -rf $(VENV) tests/conformance/npm/node_modules .run build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) tests/conformance/npm/node_modules tests/provider/node_modules .run build dist
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -prune -exec rm -rf {} +

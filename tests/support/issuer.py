@@ -141,6 +141,12 @@ def auth_of(issuer: Issuer, **oidc: Any) -> Auth:
     return Auth(enabled=True, oidc=Oidc.model_validate({"enabled": True, **good, **oidc}))
 
 
+def auth_of_all(*issuers: dict[str, Any], **oidc: Any) -> Auth:
+    """Return the `auth` section of a front door that trusts several issuers, each as its entry says."""
+    section = {"enabled": True, "resource_uri": "https://hangar.example.com", "issuers": issuers, **oidc}
+    return Auth(enabled=True, oidc=Oidc.model_validate(section))
+
+
 @asynccontextmanager
 async def trusting(issuer: Issuer, **oidc: Any) -> AsyncIterator[Authn]:
     """Run authentication that trusts the issuer and knows no keys."""
