@@ -34,6 +34,11 @@ def file_of(gateway: Portcullis) -> Path:
 
 
 def written(gateway: Portcullis) -> list[dict[str, Any]]:
+    """Return the events of the audit file, but for those that somebody was let in."""
+    return [event for event in everything(gateway) if event["type"] != "AuthenticationSucceeded"]
+
+
+def everything(gateway: Portcullis) -> list[dict[str, Any]]:
     """Return the events of the audit file."""
     path = file_of(gateway)
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
@@ -183,6 +188,22 @@ async def test_a_client_that_hangs_up_takes_no_event_along(guarded: World) -> No
     assert {(event["outcome"], event["reason"]) for event in events} <= {("success", None), ("error", "cancelled")}
 
 
+async def test_a_credential_that_begins_to_be_used_from_an_address_leaves_one_event_and_its_requests_theirs(
+    guarded: World,
+) -> None:
+    token = guarded.token("tenant:a", sub="ann", jti="login")
+    for address in ("192.0.2.81", "192.0.2.81", "192.0.2.82", "192.0.2.81"):
+        assert (await guarded.gateway.rpc("tools/list", token=token, X_Forwarded_For=address)).status == 200
+
+    def logins() -> list[dict[str, Any]]:
+        mine = [one for one in everything(guarded.gateway) if one["actor"].get("credential_id") == "jwt:login"]
+        return [one for one in mine if one["type"] == "AuthenticationSucceeded"] if len(mine) == 6 else []
+
+    first, second = await until(logins, what="four lists and two logins are written")
+    assert [one["source"]["ip"] for one in (first, second)] == ["192.0.2.81", "192.0.2.82"]
+    assert (first["outcome"], first["tenant"], first["actor"]["principal"]) == ("success", "tenant:a", "user:ann")
+
+
 @pytest.fixture
 def small(tmp_path: Path, backend: FakeBackend, issuer: Issuer) -> Callable[..., Portcullis]:
     """Make a gateway with an audit file and more settings of the trail."""
@@ -194,14 +215,17 @@ def small(tmp_path: Path, backend: FakeBackend, issuer: Issuer) -> Callable[...,
     return made
 
 
-async def test_a_flood_of_failed_logins_is_ten_events_and_one_number(small: Callable[..., Portcullis]) -> None:
+async def test_a_flood_of_failed_logins_is_ten_events_a_lock_out_and_one_number(
+    small: Callable[..., Portcullis],
+) -> None:
     async with small() as gateway:
-        for number in range(25):
-            reply = await gateway.rpc("tools/list", token=f"guess-{number}")
-            assert reply.status == 401
-    events = [event for event in written(gateway) if event["type"] == "AuthenticationFailed"]
-    assert [event["reason"] for event in events] == ["invalid_credential"] * 10 + ["repeated"]
-    assert [event["count"] for event in events] == [1] * 10 + [15]
+        statuses = [(await gateway.rpc("tools/list", token=f"guess-{number}")).status for number in range(25)]
+        missing = [(await gateway.rpc("tools/list")).status for _ in range(15)]
+    assert (statuses, missing) == ([401] * 10 + [429] * 15, [401] * 15)
+    events = [event for event in written(gateway) if event["type"].startswith("Authentication")]
+    reasons = ["invalid_credential"] * 10 + ["too_many_failures", "repeated", "repeated"]
+    assert [event["reason"] for event in events] == reasons
+    assert [event["count"] for event in events] == [1] * 11 + [15, 14]
     assert {event["source"]["ip"] for event in events} == {"127.0.0.1"}
 
 
