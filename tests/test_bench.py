@@ -6,6 +6,9 @@ import asyncio
 import inspect
 import json
 import math
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
@@ -21,6 +24,9 @@ from bench.load import content_length
 from bench.processes import cpu_seconds, free_port
 from bench.stack import Side, Tokens, backend, part_of
 from bench.steps import STEPS
+from gateway.model import CredentialKind
+
+ROOT = Path(__file__).parent.parent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,3 +157,15 @@ def test_the_bench_of_the_ledger_measures_both_and_verifies_what_it_wrote(
     assert all(cost["per_second"] > 0 for found in figures["ledgers"].values() for cost in found["costs"].values())
     ledger.show(figures)
     assert "event, in groups of 100" in capsys.readouterr().out
+
+
+def test_the_cost_of_credentials_is_measured_for_every_kind_and_within_its_budget_in_memory():
+    arguments = ["-m", "bench.credentials", "--quick", "--json"]
+    run = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    figures = json.loads(run.stdout)
+    assert figures["index"]["credentials"] == 1000
+    assert figures["index"]["bytes_each"] < 500
+    assert figures["warm_request_us"].keys() == {
+        "none",
+        *(kind.value for kind in CredentialKind if kind != "anonymous"),
+    }
