@@ -17,6 +17,7 @@ from gateway.recording import Caller
 from tests.support.clock import Clock
 from tests.support.door import gate_alone, nowhere
 from tests.support.issuer import auth_of, make_key
+from tests.support.raw import exchange, request, status
 
 if TYPE_CHECKING:
     import aiohttp
@@ -47,6 +48,24 @@ async def test_a51_a_hundred_bad_tries_are_ten_refusals_then_429_and_a_good_cred
     assert [(event["outcome"], event["reason"], event["count"]) for event in events] == [
         ("failure", "too_many_failures", 1)
     ]
+
+
+async def test_a16_failures_count_against_the_address_that_the_trusted_proxy_saw_whatever_was_written_before_it(
+    guarded: World,
+) -> None:
+    async def guess(number: int) -> bytes:
+        forged = f"X-Forwarded-For: 198.51.100.{number}, 203.0.113.{number}"
+        lines = ("Content-Type: application/json", f"X-API-Key: {keys.mint()}", forged)
+        return await exchange(
+            guarded.gateway.url,
+            request(
+                "POST /mcp HTTP/1.1", *lines, "X-Forwarded-For: 192.0.2.54", "Forwarded: for=192.0.2.1", body=b"{}"
+            ),
+        )
+
+    assert [status(await guess(number)) for number in range(BURST + 1)] == [401] * BURST + [429]
+    events = await guarded.gateway.events(type="AuthenticationFailed", source__ip="192.0.2.54")
+    assert len(events) == BURST
 
 
 async def test_a51_every_way_to_guess_counts_and_no_form_of_the_answer_tells_one_from_another(guarded: World) -> None:

@@ -43,6 +43,10 @@ async def federation(tmp_path_factory: pytest.TempPathFactory, backend: FakeBack
         issuers = [{"issuer": one.url, "tenants": ["tenant:a"]}, {"issuer": two.url, "tenants": ["tenant:b"]}]
         config = front_door(f"http://127.0.0.1:{backend.port}/mcp", "", opa=PATIENT)
         config["auth"]["oidc"] = {"enabled": True, "resource_uri": RESOURCE, "issuers": issuers}
+        config["auth"]["role_assignments"] = [
+            {"principal": "user:ann", "issuer": one.url, "role": "viewer", "scope": "global"},
+            {"principal": "group:auditing", "issuer": two.url, "role": "viewer", "scope": "global"},
+        ]
         config["server"] = {"trusted_proxies": ["127.0.0.1/32"]}
         async with Portcullis(tmp_path_factory.mktemp("federation"), config) as gateway:
             yield Federation(gateway, one, two)
@@ -87,6 +91,20 @@ async def test_a14_a_provider_that_speaks_for_anothers_tenant_is_refused(federat
     assert reply.status == 401
     events = await federation.gateway.events(source__request_id=reply.headers["X-Request-Id"])
     assert [event["target"]["detail"] for event in events] == ["this issuer may not speak for that tenant"]
+
+
+async def test_an_equal_name_or_group_of_another_issuer_holds_nothing_of_what_the_first_ones_holds(
+    federation: Federation,
+) -> None:
+    async def reads_of_the_other_tenant(issuer: Provider, **claims: object) -> int:
+        tenant = "tenant:b" if issuer is federation.one else "tenant:a"
+        token = await issuer.mint(**claims)
+        path = f"/api/admin/withdrawals?tenant_id={tenant}"
+        return (await federation.gateway.http("GET", path, Authorization=f"Bearer {token}")).status
+
+    for claims, holder in ({"sub": "ann"}, federation.one), ({"sub": "bo", "groups": ["auditing"]}, federation.two):
+        found = {one.url: await reads_of_the_other_tenant(one, **claims) for one in (federation.one, federation.two)}
+        assert found == {one.url: 200 if one is holder else 403 for one in (federation.one, federation.two)}
 
 
 async def test_a_token_for_a_tenants_address_is_good_there_and_only_there(federation: Federation) -> None:

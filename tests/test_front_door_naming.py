@@ -17,6 +17,7 @@ from gateway.config import Config
 from gateway.endpoints.gate import is_service_key, placed
 from gateway.errors import TenantMismatch
 from gateway.model import ANONYMOUS, Credential, CredentialKind, ListDecision, Principal, RequestInfo
+from gateway.recalled import recalled
 from gateway.recording import Caller, Recording
 from tests.support.door import GateAlone, gate_alone, nowhere
 from tests.support.issuer import ABSENT, Issuer, auth_of
@@ -188,3 +189,6 @@ async def test_an_event_belongs_to_the_selected_tenant_once_policy_has_admitted_
     with Recording(AuditTrail(nowhere, observe=events.append), caller, "tools/list", "AuthorizationGranted") as notes:
         await notes.decided(decided())
     assert [(one.tenant, one.actor["acting_for"]) for one in events] == [("tenant:b" if allow else None, "tenant:b")]
+    again = recalled(events[0])
+    assert again is not None
+    assert again.question.principal == who
