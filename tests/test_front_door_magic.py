@@ -20,6 +20,8 @@ READ = {
     "Accept": "the form of the answer",
     "Authorization": "the credential",
     "Content-Encoding": "refused",
+    "Content-Type": "the form of the body, which is JSON or refused",
+    "Expect": "whether a client waits to be told to send its body",
     "Host": "may only refuse",
     "Origin": "may only refuse",
     "X-Forwarded-For": "the address, from trusted proxies",
@@ -101,15 +103,28 @@ def read_headers() -> Iterator[str]:
             if isinstance(target, ast.Name)
         }
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
-                of, argument = ast.unparse(node.func.value), node.args[0]
-                if node.func.attr in ("get", "getall", "getone") and of in ("request.headers", "headers"):
-                    value = argument.value if isinstance(argument, ast.Constant) else named.get(ast.unparse(argument))
-                    if isinstance(value, str):
-                        yield value
+            for argument in looked_up(node):
+                value = argument.value if isinstance(argument, ast.Constant) else named.get(ast.unparse(argument))
+                if isinstance(value, str):
+                    yield value
+
+
+def looked_up(node: ast.AST) -> Iterator[ast.expr]:
+    """Yield what is looked up in a request's headers: by a method, by `in`, by index."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=of, attr="get" | "getall" | "getone"), args=[argument, *_]):
+            pass
+        case ast.Compare(left=argument, ops=[ast.In() | ast.NotIn()], comparators=[of]):
+            pass
+        case ast.Subscript(value=of, slice=argument, ctx=ast.Load()):
+            pass
+        case _:
+            return
+    if ast.unparse(of) in ("request.headers", "headers"):
+        yield argument
 
 
 def test_a19_only_the_headers_that_are_listed_here_are_read() -> None:
     found = set(read_headers())
-    assert {"Authorization", "X-Forwarded-For", "X-Tenant-ID"} <= found
+    assert {"Authorization", "Expect", "X-Forwarded-For", "X-Tenant-ID"} <= found
     assert found <= READ.keys()

@@ -171,6 +171,8 @@ class Gate:
         asserted = request.headers.getall(TENANT_HEADER, [])
         if "tenant" in request.match_info:
             asserted.append(request.match_info["tenant"])
+        if not asserted:
+            return caller
         try:
             return replace(caller, principal=placed(caller.principal, asserted, selects=selects))
         except TenantMismatch as mismatch:
