@@ -7,7 +7,7 @@ was admitted will be paid off. A refusal costs nothing, so that whoever waits as
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,23 +16,21 @@ if TYPE_CHECKING:
 MAX_KEYS = 10_000
 # A wait that is over but for the rounding of clocks, in seconds.
 _SLACK = 1e-6
+_NEVER = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many a minute, of which `burst` may come at once; both at least one."""
+    """So many a minute, of which `burst` may come at once; `interval` is how many seconds one takes to be paid off."""
 
     per_minute: float
     burst: int
+    interval: float = field(init=False)
 
     def __post_init__(self) -> None:
         if self.per_minute <= 0 or self.burst < 1:
             raise ValueError("a rate admits at least one at once, and some a minute")
-
-    @property
-    def interval(self) -> float:
-        """How many seconds one takes to be paid off."""
-        return 60 / self.per_minute
+        object.__setattr__(self, "interval", 60 / self.per_minute)
 
 
 def wait(paid_at: float, rate: Rate, now: float) -> float:
@@ -67,7 +65,7 @@ class Limiter:
 
     def take(self, key: Hashable, rate: Rate, now: float) -> float:
         """Count one and return 0, or count nothing and return how many seconds to wait."""
-        paid_at = self._paid_at.get(key, float("-inf"))
+        paid_at = self._paid_at.get(key, _NEVER)
         if seconds := wait(paid_at, rate, now):
             return seconds
         self._paid_at[key] = admitted(paid_at, rate, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from sys import intern
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -103,6 +104,8 @@ class CredentialIndex:
         self._used = used | self._used
 
 
+# Most requests are of a few credentials: their principals are kept, and not those of all.
+@lru_cache(maxsize=4096)
 def principal_of(known: Known) -> Principal:
     """Return whom a key or token speaks for."""
     expires_at = None if known.expires_at is None else known.expires_at // 1000

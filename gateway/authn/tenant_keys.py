@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.model import CredentialKind, CredentialRef, Principal
@@ -32,6 +33,7 @@ def digest_of(key_hash: str) -> bytes:
     return bytes.fromhex(key_hash.removeprefix(PREFIX))
 
 
+@lru_cache(maxsize=4096)
 def principal_of_key(key: TenantKey, digest: bytes) -> Principal:
     """Return whom a key of this hash speaks for: a service of its tenant, and of no other."""
     shown = digest.hex()[:SHOWN_DIGITS]
