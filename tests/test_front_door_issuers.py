@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -123,6 +124,31 @@ async def test_a_token_for_a_tenants_address_is_good_there_and_only_there(federa
         assert statuses == {other: 200 if other == path else 401 for other in statuses}
     foreign = await federation.one.mint(aud=f"{RESOURCE}/tenant/tenant:b/mcp")
     assert (await federation.listed(foreign, "/tenant/tenant:b/mcp", **where)).status == 403
+
+
+async def test_explain_asks_as_a_user_of_the_issuer_that_is_named_and_guesses_none(federation: Federation) -> None:
+    async def explained(*words: str) -> tuple[int, str]:
+        status, out, err = await federation.gateway.cli("explain", "--tenant", "tenant:a", *words)
+        return status, out + err
+
+    assert (await explained("--principal", "user:ann", "--issuer", federation.one.url, "--tool", "charge"))[0] == 1
+    assert (await explained("--principal", "user:ann", "--issuer", federation.two.url, "--tool", "charge"))[0] == 0
+    for words, why in (
+        (("--principal", "user:ann"), f"name the principal's --issuer, one of {federation.one.url}"),
+        (("--issuer", "https://else.example.com"), "https://else.example.com is not one of the issuers"),
+        (("--principal", "service:ci", "--issuer", federation.one.url), "--issuer is whose user the principal is"),
+    ):
+        status, said = await explained(*words)
+        assert (status, why in said) == (2, True)
+
+
+async def test_doctor_asks_every_issuer_for_its_keys(federation: Federation) -> None:
+    await federation.two.order("jwks", status=503)
+    _, out, _ = await federation.gateway.cli("doctor", "--json")
+    await federation.two.order("jwks", status=200)
+    found = [one for one in json.loads(out)["findings"] if one["part"] == "issuer"]
+    assert [one["level"] for one in found] == ["ok", "error"]
+    assert all(one.url in said["text"] for one, said in zip((federation.one, federation.two), found, strict=True))
 
 
 HOSTILE = {**WRONG_SIGNATURES, **MALFORMED}

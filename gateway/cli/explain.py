@@ -89,6 +89,8 @@ def explain(
     who = _principal(tenant, principal, groups, role)
     if who.kind is CredentialKind.JWT:
         who = replace(who, issuer=_issuer(config, issuer))
+    elif issuer is not None:
+        raise click.UsageError("--issuer is whose user the principal is: name a --principal user:… and no --role")
     question = _question(who, server, tool, arguments)
     found = run(_ask(config, StateDir.open(state_dir), question))
     admitted = _admitted(found, tool)
