@@ -44,7 +44,7 @@ class House:
 @pytest.fixture(scope="module")
 async def house(tmp_path_factory: pytest.TempPathFactory, backend: FakeBackend, issuer: Issuer) -> AsyncIterator[House]:
     url = f"http://127.0.0.1:{backend.port}/mcp"
-    config = front_door(url, issuer.url)
+    config = front_door(url, issuer.url, server={"trusted_proxies": ["127.0.0.1/32"]})
     config["mcp_servers"]["vault"] = payments(url, tool_access={"member": {"tenant:c": {}}}, tool_projection={})
     async with Portcullis(tmp_path_factory.mktemp("house"), config) as gateway:
         keys = [await gateway.key(f"service:{t}", "--tenant", f"tenant:{t}") for t in ("a", "c")]

@@ -61,7 +61,7 @@ def store(ledger: Ledger, gateway: Portcullis) -> Callable[..., Any]:
         )  # fmt: skip
         await ledger.add_credential(credential, event("KeyCreated", "success"))
         if known:
-            await until(lambda: admitted(gateway, secret), what="the credential is known")
+            await gateway.knows(Authorization=f"Bearer {secret}")
         return secret, id_
 
     return stored

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.gateway import elsewhere
+
 if TYPE_CHECKING:
     from tests.conftest import World
     from tests.support.gateway import Reply
@@ -84,9 +86,8 @@ async def test_what_is_not_listed_answers_like_an_unknown_tool_and_never_reaches
 
 
 @pytest.mark.parametrize("tenant", ["tenant:c", "tenant:A", "tenant:a ", None])
-async def test_a_stranger_lists_nothing(world: World, tenant: str | None) -> None:
-    token = world.token(tenant)
-    reply = await world.gateway.rpc("tools/list", token=token)
+async def test_a_stranger_lists_nothing(guarded: World, tenant: str | None) -> None:
+    reply = await guarded.gateway.rpc("tools/list", token=guarded.token(tenant), X_Forwarded_For=elsewhere())
     if tenant == "tenant:a ":
         assert reply.status == 401
     else:

@@ -18,7 +18,7 @@ from gateway.ledger.connect import open_ledger
 from gateway.ledger.values import Admins
 from gateway.model import Credential, ToolRef, Withdrawal
 from tests.support.backend import FakeBackend, tool
-from tests.support.gateway import Portcullis, Reply
+from tests.support.gateway import Portcullis, Reply, elsewhere
 from tests.support.issuer import ABSENT
 from tests.support.wait import until
 from tests.support.worlds import WORLDS, Case, inventory
@@ -81,6 +81,7 @@ class Stage:
         if "custom_policies" in config.get("opa", {}):
             config["opa"]["custom_policies"] = str(source / config["opa"]["custom_policies"])
         config.setdefault("opa", {})["deadline_ms"] = 2000
+        config["server"] = {"trusted_proxies": ["127.0.0.1/32"]}
         offered = {one.server: one.tools for one in inventory(self.world)}
         for server, section in config["mcp_servers"].items():
             backend = FakeBackend(definitions=[tool(name) for name in offered.get(server, ())])
@@ -94,7 +95,7 @@ class Stage:
     async def play(self, case: Case) -> tuple[Reply, AuditEvent | None]:
         """Bring the case about, ask, and put things back as they were."""
         withdrawn = tuple(withdrawals(case))
-        headers = await self._credential(case)
+        headers = await self._credential(case) | {"X_Forwarded_For": elsewhere()}
         revision = 0
         for one in withdrawn:
             revision = await self.ledger.withdraw(one, event("ToolWithdrawn", "success"))
@@ -148,11 +149,7 @@ class Stage:
         )
         await self.ledger.add_credential(credential, event("KeyCreated", "success"))
         headers = {"X_API_Key": secret}
-
-        async def known() -> bool:
-            return (await self.gateway.rpc("ping", **headers)).status == 200
-
-        await until(known)
+        await self.gateway.knows(**headers)
         if case.given.get("portcullis_live", {}).get("revoked"):
             revoked = event("KeyRevoked", "success")
             revision = await self.ledger.revoke_credential(credential.id, "tests", now, revoked, admins=Admins(1))
