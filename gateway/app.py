@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-from aiohttp import web
 
 from bundles.catalog import Catalog
 from bundles.overlay import config_withdrawals
 from bundles.signing import ensure_key, verification_keys
-from gateway import background
+from gateway import background, gauges, lag
 from gateway.audit import AuditTrail, now_ms, prune_hourly
 from gateway.audit_file import AuditFile
 from gateway.authn import CredentialIndex, LastUse
@@ -22,11 +20,10 @@ from gateway.endpoints.admin import Admin
 from gateway.endpoints.application import Onion, application
 from gateway.endpoints.discovery import Discovery
 from gateway.endpoints.gate import Door, Gate
-from gateway.endpoints.listener import Runner, address_of
 from gateway.endpoints.mcp import Mcp
 from gateway.endpoints.ops import Ops
+from gateway.endpoints.serving import listening
 from gateway.endpoints.tls import tls_context
-from gateway.errors import ConfigError, Mistake
 from gateway.facts import Replica
 from gateway.follow import Follower
 from gateway.inventory import Inventory
@@ -45,11 +42,9 @@ from gateway.single_flight import SingleFlight
 from gateway.upstream.pool import Upstreams
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-    from ssl import SSLContext
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
     from gateway.config import Config, Loaded
-    from gateway.endpoints.reply import Answer
     from gateway.ledger import Ledger
     from gateway.state import StateDir
 
@@ -65,10 +60,12 @@ async def running(loaded: Loaded, state: StateDir, *, with_sync: bool) -> AsyncI
     async with AsyncExitStack() as stack:
         gateway = await _assembled(stack, loaded, state, with_sync=with_sync)
         await _served(stack, gateway)
-        gateway.add_gauges()
+        gauges.add(gateway)
         background.run(stack, gateway.catch_up(), "catch up with the ledger")
         background.run(stack, gateway.follow_bundles(), "look at the bundles that OPA has")
         background.run(stack, gateway.follow_data(), "follow the data that OPA decides on")
+        background.run(stack, gateway.follow_sync(), "ask sync how it is")
+        background.run(stack, lag.measure(gateway.rooms.metrics.lagged), "measure how late the event loop is")
         stack.push_async_callback(gateway.drain)
         yield gateway
 
@@ -201,31 +198,11 @@ async def _served(stack: AsyncExitStack, gateway: Gateway) -> None:
     onion = Onion(lambda: gateway.live.value.config, metrics, gateway.rooms.gate.refusals.malformed)
     handler = application(onion, [route for endpoint in endpoints for route in endpoint.routes()])
     tls = tls_context(gateway.live.value.config)
-    gateway.address = await _listening(stack, handler, server.host, server.port, "server.port", tls)
+    gateway.address, listener = await listening(stack, handler, server.host, server.port, "server.port", tls)
+    gateway.open_connections = lambda: listener.open
     if listen := gateway.live.value.config.metrics.listen:
         private = application(onion, ops.private_routes())
-        await _listening(stack, private, *host_port(listen), "metrics.listen")
-
-
-async def _listening(
-    stack: AsyncExitStack,
-    handler: Callable[[web.Request], Awaitable[Answer]],
-    host: str,
-    port: int,
-    key: str,
-    tls: SSLContext | None = None,
-) -> str:
-    """Listen until the stack unwinds and return the URL; raises ConfigError, naming the key, where that cannot be."""
-    runner = Runner(handler)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, host, port, ssl_context=tls)
-    try:
-        await site.start()
-    except OSError as error:
-        why = f"cannot listen on {host}:{port}: {os.strerror(error.errno) if error.errno else error}; choose another"
-        raise ConfigError((Mistake("", key, None, why),)) from error
-    return address_of(site, runner)
+        await listening(stack, private, *host_port(listen), "metrics.listen")
 
 
 def _config_overlay(config: Config, names: Callable[[str], Iterable[str]]) -> Mapping[str, Any]:

@@ -147,6 +147,18 @@ class AuditTrail:
         # Closing meets a commit under way: two at once would write its events twice and drop later ones unwritten.
         self._committing = asyncio.Lock()
         self._closing = False
+        self.failures = 0
+        """How often events could not be written; they waited, and were tried again."""
+
+    @property
+    def pending(self) -> int:
+        """How many events wait to be written."""
+        return len(self._pending)
+
+    @property
+    def room(self) -> int:
+        """How many more may wait before nothing is decided any more."""
+        return max(0, self._capacity - len(self._pending))
 
     def require_room(self) -> None:
         """Raise Unavailable if another event could not be kept; asked before a decision is taken."""
@@ -185,6 +197,7 @@ class AuditTrail:
             try:
                 await self._commit(group)
             except (Unavailable, OSError) as error:
+                self.failures += 1
                 LOG.error("audit events wait to be written: %s", error, extra={"pending": len(self._pending)})
                 if self._closing:
                     return

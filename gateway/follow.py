@@ -69,6 +69,11 @@ class Follower:
         return self._meta.epoch if self._meta else ""
 
     @property
+    def revision(self) -> int:
+        """The newest revision of the ledger that is known of, 0 before it was read."""
+        return self._meta.revision if self._meta else 0
+
+    @property
     def unconfirmed_seconds(self) -> float:
         """How long ago the ledger last confirmed what is in force here: a few seconds, and more while it is away."""
         return self._clock() - self._confirmed_at

@@ -27,6 +27,11 @@ class InFlight:
         if self._idle is not None and not self._count:
             self._idle.set()
 
+    @property
+    def count(self) -> int:
+        """How much is under way."""
+        return self._count
+
     async def idle(self) -> None:
         """Return when nothing is under way."""
         if self._idle is None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import logging
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from gateway.facts import LedgerMeta
     from gateway.ledger import Ledger
     from gateway.registration import Registration
+    from gateway.replication import SyncHealth
     from gateway.rooms import Rooms
     from gateway.sidecars import Sidecars
 
@@ -39,7 +38,8 @@ LISTING_SECONDS = 2.0
 class Gateway:
     """A running gateway, and what a reload, a drain and the ready line need of it.
 
-    `generated_at` is when the live data that OPA decides on was made, in seconds since the epoch; 0 until OPA says.
+    `generated_at` is when the live data that OPA decides on was made, in seconds since the epoch, and `revision` which
+    one of the ledger that is; both are 0 until OPA says. `sync_health` is how sync is, None where it does not say so.
     """
 
     loaded: Loaded
@@ -52,8 +52,11 @@ class Gateway:
     draining: bool = False
     caught_up: bool = False
     generated_at: int = 0
+    revision: int = 0
     contested: int = 0
     drifted: bool = False
+    sync_health: SyncHealth | None = None
+    open_connections: Callable[[], int] = lambda: 0
 
     async def waiting_for(self) -> tuple[str, ...]:
         """Return what keeps this gateway from being ready, nothing if it is; no names, anybody may ask."""
@@ -90,11 +93,6 @@ class Gateway:
                 return await self.ledger.meta()
             await asyncio.sleep(RETRY_SECONDS)
 
-    def add_gauges(self) -> None:
-        """Add the gauges that are looked up when somebody reads the metrics."""
-        for name, text, value in GAUGES:
-            self.rooms.metrics.gauge(name, text, functools.partial(value, self))
-
     async def follow_bundles(self) -> None:
         """Keep looking at the bundles that OPA has, until cancelled; at first, and after each start of it, at once."""
         while True:
@@ -107,9 +105,22 @@ class Gateway:
             with contextlib.suppress(DecisionUnavailable):
                 pdp = self.rooms.pdp(self.live.value.config)
                 self.generated_at = await pdp.generated_at()
+                self.revision = await pdp.revision()
                 self.contested = await pdp.contested()
                 self.drifted = await pdp.configuration() != self.loaded.hash
             await asyncio.sleep(AGE_POLL_SECONDS)
+
+    async def follow_sync(self) -> None:
+        """Keep asking sync how it is, and who has not applied by now what the ledger said a while ago."""
+        while True:
+            revision = self.rooms.follower.revision
+            await asyncio.sleep(AGE_POLL_SECONDS)
+            self.sync_health = await self.rooms.replication.sync_health(revision)
+
+    def knows_server(self, name: str) -> bool:
+        """Say whether a server of this name may be called: one of the configuration's, or a tenant's own."""
+        door = self.live.value
+        return name in door.config.mcp_servers or name.rpartition(":")[0] in door.tenants
 
     async def drain(self) -> None:
         """Fail readiness, let what is in flight finish, and return when it has or the time is over."""
@@ -130,33 +141,9 @@ class Gateway:
         # Before anything is waited for: a server that does not answer must not keep a retired issuer's tokens good.
         self.live.set(self.rooms.door(loaded.config, retired.authn))
         await retired.authn.close(self.live.value.authn)
+        self.rooms.metrics.retain(self.knows_server)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LISTING_SECONDS):
                 await self.rooms.inventory.refresh_all()
         applied = await self.rooms.replication.applied(revision)
         LOG.info("configuration reloaded as r%d, applied by %s", revision, applied)
-
-
-def _revision(gateway: Gateway) -> int:
-    mark = gateway.rooms.mark.value
-    return mark.revision if mark else 0
-
-
-def _opa_restarts(gateway: Gateway) -> int:
-    return gateway.sidecars.engine.restarts if gateway.sidecars.engine else 0
-
-
-def _sync_restarts(gateway: Gateway) -> int:
-    return gateway.sidecars.sync.restarts if gateway.sidecars.sync else 0
-
-
-GAUGES: tuple[tuple[str, str, Callable[[Gateway], float]], ...] = (
-    ("policy_revision", "Newest revision decided on.", _revision),
-    ("policy_age_seconds", "Age of the live data that OPA decides on.", lambda it: time.time() - it.generated_at),
-    ("names_contested", "Tools that share their flat name with another's.", lambda it: it.contested),
-    ("config_drift", "1 while OPA decides by another configuration than this gateway's.", lambda it: it.drifted),
-    ("opa_restarts", "Restarts of the supervised OPA.", _opa_restarts),
-    ("sync_restarts", "Restarts of the supervised sync.", _sync_restarts),
-    ("definitions_missing", "Tools left out of lists, having no definition.", lambda it: it.rooms.inventory.left_out),
-    ("definitions_refused", "Definitions that nobody is offered.", lambda it: sum(it.rooms.upstreams.dropped.values())),
-)

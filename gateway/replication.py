@@ -39,6 +39,15 @@ class Applied:
         return f"{self.by}/{self.of}"
 
 
+@dataclass(frozen=True, slots=True)
+class SyncHealth:
+    """How sync is: how many of the counted replicas have not applied a revision, and what it says is wrong."""
+
+    replicas: int
+    behind: int
+    problems: tuple[str, ...]
+
+
 class Replication:
     """Asks sync; where sync does not answer, the count is what the ledger knows and nobody is known to have applied.
 
@@ -88,6 +97,16 @@ class Replication:
             if asyncio.get_running_loop().time() >= deadline:
                 return False
             await asyncio.sleep(RETRY_SECONDS)
+
+    async def sync_health(self, revision: int) -> SyncHealth | None:
+        """Return how sync is and who has not applied a revision, None where it does not say so."""
+        with contextlib.suppress(*UNANSWERED):
+            async with asyncio.timeout(WAIT_SECONDS):
+                progress = orjson.loads(await self._request("GET", f"/revisions/{revision}"))
+                health = orjson.loads(await self._request("GET", "/health"))
+                behind = set(progress["replicas"]) - set(progress["applied"])
+                return SyncHealth(len(progress["replicas"]), len(behind), tuple(map(str, health["problems"])))
+        return None
 
     async def _ask(self, revision: int, wait: float) -> tuple[list[str], list[str]]:
         """Return the names of the replicas that have applied a revision, and of all that count."""

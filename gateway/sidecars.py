@@ -41,6 +41,11 @@ class Sidecars:
         """Return how often OPA was started again by us; one that others start always has the same life."""
         return self.engine.restarts if self.engine else 0
 
+    @property
+    def sync_restarts(self) -> int:
+        """How often sync was started again by us."""
+        return self.sync.restarts if self.sync else 0
+
     def trouble(self) -> str | None:
         """Return what is not running, None if all children do; a missing sync stops no decision."""
         return self.engine.trouble if self.engine else None

@@ -126,10 +126,11 @@ async def test_an_unknown_a_revoked_and_a_mistyped_key_answer_alike(house: House
     assert len({str(told(await house.gateway.rpc("ping", X_API_Key=one))) for one in tried}) == 1
 
 
-def test_a63_codes_that_callers_write_through_a_custom_policy_do_not_fill_the_metrics() -> None:
+async def test_a63_codes_that_callers_write_through_a_custom_policy_do_not_fill_the_metrics() -> None:
     metrics = Metrics(lambda _: True)
     for number in range(10 * MAX_CODES):
         policy = {"layer": "custom", "reasons": []}
         metrics.observe(event("AuthorizationDenied", "failure", reason=f"amount {number} over limit", policy=policy))
-    series = [line for line in metrics.exposition().splitlines() if line.startswith(b"portcullis_events_total")]
+    exposed = await metrics.exposition()
+    series = [line for line in exposed.splitlines() if line.startswith(b"portcullis_events_total")]
     assert len(series) == MAX_CODES + 1

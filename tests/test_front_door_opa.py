@@ -185,6 +185,7 @@ async def test_a32_opa_is_asked_at_constant_paths_whatever_names_are_in_the_requ
         await doubtful.gateway.call(name, {}, token=doubtful.token)
     paths = {f"/v1/data/portcullis/{kind}/decision?strict-builtin-errors" for kind in ("call", "list", "admin")}
     paths |= {"/health", "/v1/data/system/bundles", "/v1/data/portcullis_live/generated_at"}
+    paths |= {"/v1/data/portcullis_live/revision"}
     paths |= {"/v1/data/portcullis_data/config", "/v1/data/portcullis_data/contested"}
     assert {request.target for request in doubtful.opa.requests} <= paths
 

@@ -56,6 +56,11 @@ class Authn:
         """Stop what is under way, except what the successor goes on with."""
         await self.issuers.close(successor.issuers if successor else None)
 
+    @property
+    def keys(self) -> Mapping[str, KeyCache]:
+        """The keys that tokens are verified with, by issuer."""
+        return self.issuers.by_issuer
+
     def present(self, headers: CIMultiDict[str] | CIMultiDictProxy[str], query: Iterable[str]) -> Presented | None:
         """Return the one credential of a request (see `presented.present`); None always with authentication off."""
         if not self._auth.enabled:

@@ -48,6 +48,7 @@ class Issuers:
         self._most = remembering
         sources = {one.issuer: KeySource.of(one) for one in oidc.trusted if one.issuer} if oidc.enabled else {}
         self.keys = {source: keys.get(source) or KeyCache(source.load) for source in sources.values()}
+        self.by_issuer = {issuer: self.keys[source] for issuer, source in sources.items()}
         self._issuers = {
             one.issuer: Issuer(one, _audiences(one.audience, oidc.resource_uri), self.keys[sources[one.issuer]])
             for one in oidc.trusted

@@ -36,6 +36,13 @@ class KeyCache:
         self._loaded_at = self._tried_at = float("-inf")
         self._failure: FetchFailed | None = None
         self._fetch: asyncio.Task[None] | None = None
+        self.failures = 0
+        """How many fetches brought no keys."""
+
+    @property
+    def age(self) -> float:
+        """How many seconds ago the keys in use were fetched; infinite before there are any."""
+        return self._clock() - self._loaded_at
 
     async def current(self) -> KeySet:
         """Return the keys to verify with, at once while there are any; raises KeysUnavailable."""
@@ -85,6 +92,7 @@ class KeyCache:
             self._loaded_at, self._failure = self._clock(), None
         except FetchFailed as failure:
             self._failure = failure
+            self.failures += 1
         finally:
             self._fetch = None
 

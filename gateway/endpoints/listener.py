@@ -178,6 +178,11 @@ class Server(web.Server):
         self._peers: Counter[str] = Counter()
         self._open = 0
 
+    @property
+    def open(self) -> int:
+        """How many connections there are."""
+        return self._open
+
     def __call__(self) -> Connection:
         """Return the protocol of a new connection."""
         return Connection(self, loop=self._loop, **self._kwargs)
@@ -229,8 +234,5 @@ class Runner(web.ServerRunner):
             access_log=None,
         )
         super().__init__(server, shutdown_timeout=CLOSE_SECONDS)
-
-
-def address_of(site: web.TCPSite, runner: Runner) -> str:
-    """Return the URL that a site listens on, with the port that it was given where none was asked for."""
-    return site.name.rpartition(":")[0] + f":{runner.addresses[0][1]}"
+        self.listener = server
+        """What counts the connections."""

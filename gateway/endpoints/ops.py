@@ -61,8 +61,8 @@ class Ops:
         if caller.principal.kind is CredentialKind.ANONYMOUS:
             raise web.HTTPNotFound
         await door.lifecycle.permit(caller, "metrics:read")
-        return web.Response(body=self.metrics.exposition(), headers=EXPOSITION)
+        return web.Response(body=await self.metrics.exposition(), headers=EXPOSITION)
 
     async def metrics_for_anyone(self, _request: web.Request) -> web.Response:
         """Metrics on their own listener."""
-        return web.Response(body=self.metrics.exposition(), headers=EXPOSITION)
+        return web.Response(body=await self.metrics.exposition(), headers=EXPOSITION)

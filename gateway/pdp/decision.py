@@ -98,9 +98,9 @@ def parse_explanation(answer: bytes) -> dict[str, Any]:
     return _decode(answer, _Explanation).result
 
 
-def parse_generated_at(answer: bytes) -> int:
-    """Read when the live data was made."""
-    return _decode(answer, _GeneratedAt).result
+def parse_number(answer: bytes) -> int:
+    """Read one number of the data."""
+    return _decode(answer, _Number).result
 
 
 def parse_contested(answer: bytes) -> int:
@@ -117,7 +117,7 @@ class _Text(msgspec.Struct, frozen=True):
     result: str
 
 
-class _GeneratedAt(msgspec.Struct, frozen=True):
+class _Number(msgspec.Struct, frozen=True):
     result: int
 
 

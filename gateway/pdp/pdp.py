@@ -13,8 +13,8 @@ from gateway.pdp.decision import (
     parse_call,
     parse_contested,
     parse_explanation,
-    parse_generated_at,
     parse_list,
+    parse_number,
     parse_text,
 )
 from gateway.pdp.question import CALL, LIST, encode, lane
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MAX_ARGUMENTS_BYTES = 65_536
 GENERATED_AT = "/v1/data/portcullis_live/generated_at"
+REVISION = "/v1/data/portcullis_live/revision"
 CONFIGURATION = "/v1/data/portcullis_data/config"
 CONTESTED = "/v1/data/portcullis_data/contested"
 _POLICY_PATH = re.compile(r"[A-Za-z0-9_]+(?:/[A-Za-z0-9_]+)*")
@@ -92,7 +93,11 @@ class Pdp:
     async def generated_at(self) -> int:
         """Return when sync made the live data that OPA decides on, in seconds since the epoch."""
         answer = await self._client.query(GENERATED_AT, b"{}", lane="gauge")
-        return parse_generated_at(answer)
+        return parse_number(answer)
+
+    async def revision(self) -> int:
+        """Return which revision of the ledger OPA decides on."""
+        return parse_number(await self._client.query(REVISION, b"{}", lane="gauge"))
 
     async def configuration(self) -> str:
         """Return the hash of the configuration that the data was made from."""
