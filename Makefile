@@ -80,7 +80,12 @@ bench: setup
 
 # --- checks: everything that CI runs ------------------------------------------------------------------------------
 
-test: setup $(STAMPS)/postgresql
+# What holds alerts and dashboard to Prometheus' own reading; without go, the rest of the tests does.
+$(STAMPS)/promtool: tests/prometheus/go.mod tests/prometheus/go.sum $(STAMPS)/requirements
+	@$(BIN)/python -m tests.support.promtool
+	@touch $@
+
+test: setup $(STAMPS)/postgresql $(STAMPS)/promtool
 	-@$(MAKE) --no-print-directory provider
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check

@@ -46,11 +46,6 @@ class Metrics:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._process)
 
-    @property
-    def names(self) -> Sequence[tuple[str, Labels, str]]:
-        """Every family of the gateway's own, by name, labels and kind."""
-        return [(one.about.name, one.about.labels, one.about.kind) for one in self._series]
-
     def add(self, series: Series) -> None:
         """Have one more family read."""
         self._series.append(series)
