@@ -5,10 +5,10 @@ FROM python:3.11-slim-bookworm AS python
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /src
 
-# What the product needs, and nothing else.
+# What the product needs, traces included, and nothing else.
 FROM python AS libraries
-COPY requirements.txt .
-RUN python -m venv /opt/portcullis && /opt/portcullis/bin/pip install --require-hashes -r requirements.txt
+COPY requirements-otel.txt .
+RUN python -m venv /opt/portcullis && /opt/portcullis/bin/pip install --require-hashes -r requirements-otel.txt
 
 # What builds the wheel; the demo's servers need the MCP SDK from here, too.
 FROM python AS tools

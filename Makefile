@@ -115,12 +115,13 @@ conformance: $(STAMPS)/npm
 
 # --- upkeep -------------------------------------------------------------------------------------------------------
 
-# Recompiles both locks (ARGS=--upgrade to move them); where packages come from is the machine's business.
+# Recompiles the locks (ARGS=--upgrade to move them); where packages come from is the machine's business.
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-header \
            --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
 
 requirements: $(STAMPS)/requirements
 	$(COMPILE) $(ARGS) --output-file requirements.txt pyproject.toml
+	$(COMPILE) $(ARGS) --extra otel --output-file requirements-otel.txt pyproject.toml
 	$(COMPILE) $(ARGS) --extra dev --output-file requirements-dev.txt pyproject.toml
 
 clean:

@@ -10,7 +10,7 @@ import aiohttp
 from bundles.catalog import Catalog
 from bundles.overlay import config_withdrawals
 from bundles.signing import ensure_key, verification_keys
-from gateway import background, gauges, lag
+from gateway import background, observed
 from gateway.audit import AuditTrail, now_ms, prune_hourly
 from gateway.audit_file import AuditFile
 from gateway.authn import CredentialIndex, LastUse
@@ -20,7 +20,7 @@ from gateway.endpoints.admin import Admin
 from gateway.endpoints.application import Onion, application
 from gateway.endpoints.discovery import Discovery
 from gateway.endpoints.gate import Door, Gate
-from gateway.endpoints.mcp import Mcp
+from gateway.endpoints.mcp import Mcp, code_of
 from gateway.endpoints.ops import Ops
 from gateway.endpoints.serving import listening
 from gateway.endpoints.tls import tls_context
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from gateway.config import Config, Loaded
     from gateway.ledger import Ledger
     from gateway.state import StateDir
+    from gateway.tracing import Tracing
 
 FOLD_SECONDS = 5.0
 
@@ -58,14 +59,13 @@ async def running(loaded: Loaded, state: StateDir, *, with_sync: bool) -> AsyncI
     Raises ConfigError for what the files or the machine do not allow, Unavailable without a ledger.
     """
     async with AsyncExitStack() as stack:
+        tracing = observed.tracing(stack, loaded.config, code_of)
         gateway = await _assembled(stack, loaded, state, with_sync=with_sync)
-        await _served(stack, gateway)
-        gauges.add(gateway)
+        await _served(stack, gateway, tracing)
         background.run(stack, gateway.catch_up(), "catch up with the ledger")
         background.run(stack, gateway.follow_bundles(), "look at the bundles that OPA has")
         background.run(stack, gateway.follow_data(), "follow the data that OPA decides on")
-        background.run(stack, gateway.follow_sync(), "ask sync how it is")
-        background.run(stack, lag.measure(gateway.rooms.metrics.lagged), "measure how late the event loop is")
+        observed.measured(stack, gateway)
         stack.push_async_callback(gateway.drain)
         yield gateway
 
@@ -185,13 +185,13 @@ async def _replication(stack: AsyncExitStack, ledger: Ledger, children: Sidecars
     return Replication(session, children.sync_url, children.control_token, replica, counted)
 
 
-async def _served(stack: AsyncExitStack, gateway: Gateway) -> None:
+async def _served(stack: AsyncExitStack, gateway: Gateway, tracing: Tracing | None) -> None:
     server = gateway.live.value.config.server
     metrics = gateway.rooms.metrics
     ops = Ops(gateway.rooms.gate, metrics, SingleFlight(gateway.waiting_for), lambda: gateway.drifted)
     endpoints: tuple[Discovery | Mcp | Admin | Ops, ...] = (
         Discovery(lambda: gateway.live.value.config),
-        Mcp(gateway.rooms.gate),
+        Mcp(gateway.rooms.gate, tracing),
         Admin(gateway.rooms.gate),
         ops,
     )

@@ -67,7 +67,8 @@ class Pep:
                 raise NotVisible(decision.reasons)
             if not decision.allow:
                 raise NotPermitted(decision.reasons)
-            call = self._upstreams.call(decision.ref, arguments, meta, principal=caller.principal)
+            onward = recording.onward(meta, decision.ref)
+            call = self._upstreams.call(decision.ref, arguments, onward, principal=caller.principal)
             answer = await recording.forwarded(call)
             recording.target["is_error"] = answer.is_error
             return answer

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from gateway import audit
 from gateway.errors import DecisionUnavailable, InvalidCredential, NotFound, Refused, Unavailable, UpstreamFailed
+from gateway.mcp.trace_context import without_baggage
 from gateway.model import View
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import TypeVar
 
-    from gateway.model import AuditEvent, Principal, RequestInfo, Verdict
+    from gateway.model import AuditEvent, Principal, RequestInfo, ToolRef, Verdict
+    from gateway.tracing import Trace
 
     AnyVerdict = TypeVar("AnyVerdict", bound=Verdict)
     T = TypeVar("T")
@@ -31,6 +33,7 @@ class Caller:
     view: View = View.FLAT
     server: str | None = None
     client: Mapping[str, Any] = field(default_factory=dict)
+    trace: Trace | None = None
 
 
 class Recording:
@@ -50,12 +53,20 @@ class Recording:
     async def decided(self, question: Awaitable[AnyVerdict]) -> AnyVerdict:
         """Await a decision and note it and how long it took."""
         started = time.perf_counter()
+        verdict = None
         try:
             verdict = await question
         finally:
             self._decision_seconds = time.perf_counter() - started
+            if self._caller.trace is not None:
+                self._caller.trace.decided(self._decision_seconds, verdict)
         self._verdict = verdict
         return verdict
+
+    def onward(self, meta: Mapping[str, Any], ref: ToolRef) -> Mapping[str, Any]:
+        """Return an agent's `_meta` as it goes on to a server."""
+        trace = self._caller.trace
+        return without_baggage(meta) if trace is None else trace.onward(meta, ref)
 
     async def forwarded(self, answer: Awaitable[T]) -> T:
         """Await a server's answer and note how long it took."""
@@ -81,7 +92,10 @@ class Recording:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if not self._elsewhere:
-            self._trail.record(self._outcome(error))
+            event = self._outcome(error)
+            self._trail.record(event)
+            if self._caller.trace is not None:
+                self._caller.trace.noted(event)
 
     def _outcome(self, error: BaseException | None) -> AuditEvent:
         match error:

@@ -101,7 +101,8 @@ async def test_arguments_reach_every_server_as_the_agent_sent_them(relay: Relay,
         "na\u00efve": "\U0001f600\u2028",
     }
     arguments |= {"Name": "refund", "__proto__": {"x": 1}, "order": {"z": 1, "a": 2}}
-    meta = {"traceparent": "00-1-2-03", "com.example/big": HUGE, "progressToken": "p"}
+    meta = {"traceparent": "00-1-2-03", "tracestate": "a=1", "baggage": "user=jo"}
+    meta |= {"com.example/big": HUGE, "progressToken": "p"}
     sent = {"name": era, "arguments": arguments, "_meta": meta}
     for id_ in ("text", 7, HUGE):
         reply = await ask(relay.gateway, version, "tools/call", sent, token=relay.token, id_=id_)
@@ -111,7 +112,10 @@ async def test_arguments_reach_every_server_as_the_agent_sent_them(relay: Relay,
         assert json.dumps(arrived["params"]["arguments"]) == json.dumps(arguments)
         assert str(HUGE).encode() in relay.servers[era].calls[-1].body
         assert arrived["params"]["_meta"]["com.example/big"] == HUGE
+        # Without traces of the gateway's own, the agent's goes on; what it says of its user does not.
         assert arrived["params"]["_meta"]["traceparent"] == "00-1-2-03"
+        assert arrived["params"]["_meta"]["tracestate"] == "a=1"
+        assert "baggage" not in arrived["params"]["_meta"]
         assert arrived["id"] != id_
 
 

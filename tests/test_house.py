@@ -23,7 +23,8 @@ FLOORS = (
     "errors gcra keys permissions single_flight background in_flight lag leash lru series",
     "addresses audit_file families globs child http1",
     "net dial state config mcp",
-    "authn pdp inventory quotas upstream ledger audit metrics replication logs",
+    "authn pdp inventory quotas upstream ledger audit metrics replication logs tracing",
+    "exporting",
     "follow recording registration recalled",
     "pep",
     "lifecycle",
@@ -32,6 +33,7 @@ FLOORS = (
     "rooms sidecars",
     "operation",
     "gauges",
+    "observed",
     "app",
     "cli",
     "__main__",
@@ -231,7 +233,7 @@ def test_no_file_says_where_packages_come_from_or_where_a_checkout_lies():
 
 
 def test_the_locks_pin_every_requirement_with_its_hashes():
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-otel.txt", "requirements-dev.txt"):
         pins = re.findall(r"^[a-z0-9].*?(?=^[a-z0-9]|\Z)", (ROOT / name).read_text(), re.MULTILINE | re.DOTALL)
         assert len(pins) > 10
         assert not [pin.splitlines()[0] for pin in pins if "==" not in pin or "--hash=sha256:" not in pin]

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 MACHINE_LOCAL: tuple[tuple[str, ...], ...] = (
     ("server", "host"), ("server", "port"), ("server", "tls"), ("auth", "opa", "url"), ("opa", "binary"),
     ("opa", "replica"), ("opa", "custom_policies"), ("sync",), ("storage",), ("tenants_file",),
-    ("tenants", "catalog_file"), ("tenants", "secrets_dir"), ("audit", "file"), ("metrics",), ("logging",),
+    ("tenants", "catalog_file"), ("tenants", "secrets_dir"), ("audit", "file"), ("metrics",), ("tracing",),
+    ("logging",),
 )  # fmt: skip
 # Lists are sets, and their order means nothing, but for these.
 ORDERED = frozenset(("command",))

@@ -29,6 +29,8 @@ def default_replica() -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", socket.gethostname())[:64].strip("-") or "gateway"
 
 
+# A token (RFC 9110), as W3C Baggage wants it.
+BaggageKey = Annotated[str, Field(pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}$")]
 StorageUrl = Annotated[
     InstanceOf[Secret] | str,
     BeforeValidator(storage_url),
@@ -101,6 +103,14 @@ class MetricsSettings(Section):
     """A listener of its own for metrics; without `listen` they are served beside the rest, to who may read them."""
 
     listen: Listen | None = None
+
+
+class TracingSettings(Section):
+    """Whether traces are made, by OpenTelemetry; where they go is said by its own environment variables."""
+
+    enabled: Flag = False
+    trust_callers: Flag = False
+    baggage: tuple[BaggageKey, ...] = ()
 
 
 class LoggingSettings(Section):

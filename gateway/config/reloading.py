@@ -31,6 +31,7 @@ RESTART: tuple[tuple[str, ...], ...] = (
     ("storage",),
     ("audit", "file"),
     ("metrics",),
+    ("tracing",),
     ("logging",),
 )
 

@@ -13,6 +13,7 @@ from gateway.config.processes import (
     ServerSettings,
     Storage,
     Sync,
+    TracingSettings,
 )
 from gateway.config.sections import Section
 from gateway.config.servers import GlobalProjection, Server
@@ -165,4 +166,5 @@ class Config(Section):
     tool_projection: GlobalProjection = GlobalProjection()
     audit: AuditSettings = AuditSettings()
     metrics: MetricsSettings = MetricsSettings()
+    tracing: TracingSettings = TracingSettings()
     logging: LoggingSettings = LoggingSettings()

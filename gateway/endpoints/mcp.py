@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from gateway.endpoints.reply import Reply, as_aiohttp
+from gateway.endpoints.traced import begun
 from gateway.errors import DecisionUnavailable, NotPermitted, NotVisible, Unavailable, UpstreamFailed
 from gateway.mcp import envelope, results
 from gateway.mcp.envelope import Request
@@ -20,11 +22,13 @@ if TYPE_CHECKING:
 
     from gateway.endpoints.gate import Door, Gate
     from gateway.recording import Caller
+    from gateway.tracing import Tracing
 
 # Outside the range that JSON-RPC reserves (mcp 2026-07-28, basic/index): these are the gateway's own.
 DECISION_UNAVAILABLE = 50300
 UPSTREAM_FAILED = 50200
 HEADERS = {"Cache-Control": "private, no-store"}
+NOT_TRACED = contextlib.nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,7 @@ class Mcp:
     """`/mcp`, and the same for one tenant by path, and for one of its servers alone."""
 
     gate: Gate
+    tracing: Tracing | None = None
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes; GET and DELETE are 405, because there are no sessions and no streams to join."""
@@ -52,6 +57,8 @@ class Mcp:
             if not isinstance(message, Request):
                 return Reply(202, HEADERS.copy())
             more = viewed(request) | ({"client": route.client} if route.client else {})
+            if self.tracing is not None:
+                more["trace"] = begun(self.tracing, request.headers, caller, route.version, message)
             return await self._answered(door, replace(caller, **more) if more else caller, route, message)
 
     def _rejected(self, rejection: Rejection, caller: Caller) -> Reply:
@@ -60,7 +67,8 @@ class Mcp:
 
     async def _answered(self, door: Door, caller: Caller, route: Route, message: Request) -> Reply:
         try:
-            return await ANSWERS[route.action](self, door, caller, route, message)
+            with caller.trace or NOT_TRACED:
+                return await ANSWERS[route.action](self, door, caller, route, message)
         except NotVisible:
             text = f"Unknown tool: {message.params['name']}"
             return failed(message, status(route.era, INVALID_PARAMS), INVALID_PARAMS, text)
@@ -115,6 +123,19 @@ def viewed(request: web.Request) -> dict[str, Any]:
     if not SERVER_ID.fullmatch(server):
         raise web.HTTPNotFound
     return {"view": View.SERVER, "server": server}
+
+
+def code_of(error: BaseException) -> int | None:
+    """Return the JSON-RPC code that an error is answered with, None where the answer is none."""
+    match error:
+        case NotVisible():
+            return INVALID_PARAMS
+        case UpstreamFailed():
+            return UPSTREAM_FAILED
+        case DecisionUnavailable() | Unavailable():
+            return DECISION_UNAVAILABLE
+        case _:
+            return None
 
 
 def denial(error: NotPermitted) -> str:

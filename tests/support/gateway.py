@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import secrets
+import os
 import signal
 import sys
 from contextlib import asynccontextmanager
@@ -93,6 +94,7 @@ class Portcullis:
     options: Sequence[str] = ()
     command: str = "up"
     wait_ready: bool = True
+    environment: Mapping[str, str] = field(default_factory=dict)
     url: str = ""
     _process: asyncio.subprocess.Process | None = None
     _session: aiohttp.ClientSession | None = field(default=None, repr=False)
@@ -150,7 +152,7 @@ class Portcullis:
         with (self.folder / "log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "gateway", *arguments, "--port", "0", *self.options,
-                stdout=asyncio.subprocess.PIPE, stderr=log,
+                stdout=asyncio.subprocess.PIPE, stderr=log, env={**os.environ, **self.environment},
             )  # fmt: skip
         if self.wait_ready:
             await self.ready()
