@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 W3C = TraceContextTextMapPropagator()
 CALL = "tools/call"
-MAX_NAME_CHARACTERS = 128
+MAX_CHARACTERS = 128
 TOOL_ERROR = "tool_error"
 FAILED = "failed"
 NANOSECONDS = 1_000_000_000
@@ -84,7 +84,7 @@ class Trace:
     ) -> None:
         self._tracing = tracing
         self._method = method
-        self._name = name[:MAX_NAME_CHARACTERS] if name is not None else None
+        self._name = name[:MAX_CHARACTERS] if name is not None else None
         self._attributes: Attributes = {"mcp.method.name": method, **attributes}
         if method == CALL:
             self._attributes["gen_ai.operation.name"] = "execute_tool"
@@ -154,7 +154,14 @@ class Trace:
                 self._span.set_attribute("portcullis.server", target["server"])
             self._span.set_attribute("portcullis.outcome", event.outcome)
             if event.reason:
-                self._span.set_attribute("portcullis.reason", event.reason)
+                # Custom policy may write what a caller sent into it.
+                self._span.set_attribute("portcullis.reason", event.reason[:MAX_CHARACTERS])
+
+    def failed_with(self, code: int) -> None:
+        """Note the JSON-RPC error that the request is answered with, by its code."""
+        self._error = str(code)
+        self._attributes["rpc.response.status_code"] = str(code)
+        self._span.set_attribute("rpc.response.status_code", str(code))
 
     def __enter__(self) -> Self:
         return self
@@ -178,9 +185,7 @@ class Trace:
     def _fail(self, error: BaseException) -> None:
         code = self._tracing.code_of(error)
         if code is not None:
-            self._error = str(code)
-            self._attributes["rpc.response.status_code"] = str(code)
-            self._span.set_attribute("rpc.response.status_code", str(code))
+            self.failed_with(code)
         elif self._error is None:
             self._error = next((said for kind, said in ERRORS.items() if isinstance(error, kind)), FAILED)
 

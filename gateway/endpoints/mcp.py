@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from gateway.endpoints.reply import Reply, as_aiohttp
-from gateway.endpoints.traced import begun
+from gateway.endpoints.traced import begun, carried_out
 from gateway.errors import DecisionUnavailable, NotPermitted, NotVisible, Unavailable, UpstreamFailed
 from gateway.mcp import envelope, results
 from gateway.mcp.envelope import Request
@@ -18,7 +17,7 @@ from gateway.mcp.errors import INVALID_PARAMS, Rejection
 from gateway.model import SERVER_ID, View
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from gateway.endpoints.gate import Door, Gate
     from gateway.recording import Caller
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 DECISION_UNAVAILABLE = 50300
 UPSTREAM_FAILED = 50200
 HEADERS = {"Cache-Control": "private, no-store"}
-NOT_TRACED = contextlib.nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +64,13 @@ class Mcp:
         return rejected(rejection)
 
     async def _answered(self, door: Door, caller: Caller, route: Route, message: Request) -> Reply:
+        work = ANSWERS[route.action](self, door, caller, route, message)
+        if caller.trace is not None:
+            work = carried_out(caller.trace, work)
+        if route.action is Action.CALL_TOOL and route.era is not Era.MODERN:
+            work = self.gate.detached(work)
         try:
-            with caller.trace or NOT_TRACED:
-                return await ANSWERS[route.action](self, door, caller, route, message)
+            return await work
         except NotVisible:
             text = f"Unknown tool: {message.params['name']}"
             return failed(message, status(route.era, INVALID_PARAMS), INVALID_PARAMS, text)
@@ -100,13 +102,14 @@ class Mcp:
         """Call a tool. Where a modern client hangs up the call is cancelled, where a legacy one does it goes on."""
         call = envelope.tool_call(message)
         if isinstance(call, Rejection):
+            if caller.trace is not None:
+                caller.trace.failed_with(call.code)
             return rejected(replace(call, status=status(route.era, call.code)))
-        work = door.pep.call_tool(caller, call.name, call.arguments, message.meta)
-        reply = await (work if route.era is Era.MODERN else self.gate.detached(work))
+        reply = await door.pep.call_tool(caller, call.name, call.arguments, message.meta)
         return answer(results.relayed(message.id, route.era, reply))
 
 
-ANSWERS: Mapping[Action, Callable[[Mcp, Door, Caller, Route, Request], Awaitable[Reply]]] = {
+ANSWERS: Mapping[Action, Callable[[Mcp, Door, Caller, Route, Request], Coroutine[Any, Any, Reply]]] = {
     Action.INITIALIZE: Mcp.initialize,
     Action.DISCOVER: Mcp.discover,
     Action.PING: Mcp.ping,

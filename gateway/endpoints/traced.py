@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gateway.mcp.trace_context import TRACEPARENT, TRACESTATE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Coroutine, Iterator
 
     from multidict import CIMultiDictProxy
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gateway.recording import Caller
     from gateway.tracing import Trace, Tracing
 
+T = TypeVar("T")
 MAX_ID_CHARACTERS = 128
 
 
@@ -33,6 +34,12 @@ def begun(tracing: Tracing, headers: CIMultiDictProxy[str], caller: Caller, vers
     if tenant is not None:
         attributes["portcullis.tenant"] = tenant
     return tracing.begin(message.method, attributes, name if isinstance(name, str) else None, claims(headers, message))
+
+
+async def carried_out(trace: Trace, work: Coroutine[Any, Any, T]) -> T:
+    """Await what a request wants, all of it within its span."""
+    with trace:
+        return await work
 
 
 def claims(headers: CIMultiDictProxy[str], message: Request) -> Iterator[tuple[Any, Any]]:
