@@ -12,6 +12,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncIterator, Iterable
 
 
@@ -33,13 +34,15 @@ class Span:
 
 @dataclass
 class Collector:
-    """What arrived so far."""
+    """What arrived so far. While it is `held` it takes what it is sent and answers nobody; `waiting` are so many."""
 
     spans: list[Span] = field(default_factory=list)
     resources: list[dict[str, Any]] = field(default_factory=list)
     metrics: list[Any] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     url: str = ""
+    held: asyncio.Event | None = None
+    waiting: int = 0
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[Collector]:
@@ -47,7 +50,7 @@ class Collector:
         app = web.Application()
         app.router.add_post("/v1/traces", self._traces)
         app.router.add_post("/v1/metrics", self._metrics)
-        runner = web.AppRunner(app)
+        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
         try:
             site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -56,10 +59,6 @@ class Collector:
             yield self
         finally:
             await runner.cleanup()
-
-    def named(self, name: str) -> list[Span]:
-        """Return the spans of a name, as they arrived."""
-        return [span for span in self.spans if span.name == name]
 
     def children(self, parent: Span) -> list[Span]:
         """Return the children of a span, first begun first."""
@@ -80,6 +79,10 @@ class Collector:
         body = await request.read()
         body = gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body
         self.bodies.append(body)
+        if self.held is not None:
+            self.waiting += 1
+            await self.held.wait()
+            self.waiting -= 1
         return body
 
 
