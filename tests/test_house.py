@@ -20,8 +20,8 @@ ROOT = Path(__file__).parent.parent
 # Lowest first. A module imports from the floors under its own, never from its own floor or from above.
 FLOORS = (
     "model facts",
-    "errors gcra keys permissions single_flight background in_flight lag leash lru series",
-    "addresses audit_file families globs child http1",
+    "errors gcra keys permissions single_flight background in_flight lag leash guard lru series",
+    "addresses audit_file families globs child http1 standard_streams",
     "net dial state config mcp",
     "authn pdp inventory quotas upstream ledger audit metrics replication logs tracing",
     "exporting",

@@ -82,6 +82,21 @@ def parse(body: bytes, id_: int | None) -> Answer | ServerRequest:
         return ServerRequest(envelope.method, None if envelope.id is UNSET else bytes(envelope.id), body)
     if id_ is None or envelope.id is UNSET or bytes(envelope.id) != b"%d" % id_:
         raise Unusable("answered another request than the one sent")
+    return _answer(envelope)
+
+
+def parse_any(body: bytes) -> tuple[bytes, Answer] | ServerRequest:
+    """Return an answer with the JSON text of the id that it names, or what the server asks; raises Unusable.
+
+    For a pipe, on which the answers to several requests come in any order.
+    """
+    envelope = _envelope(body)
+    if envelope.method is not UNSET:
+        return ServerRequest(envelope.method, None if envelope.id is UNSET else bytes(envelope.id), body)
+    return b"null" if envelope.id is UNSET else bytes(envelope.id), _answer(envelope)
+
+
+def _answer(envelope: _Envelope) -> Answer:
     if envelope.error is not UNSET:
         fault = envelope.error
         return Answer(error=RpcError(fault.code, fault.message, None if fault.data is UNSET else bytes(fault.data)))
