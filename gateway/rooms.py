@@ -13,7 +13,7 @@ from gateway.lifecycle import Lifecycle
 from gateway.pdp.pdp import Pdp
 from gateway.pep import Pep
 from gateway.targets import targets
-from gateway.upstream.target import Target
+from gateway.upstream.target import StdioTarget, Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gateway.replication import Replication
     from gateway.targets import Overlay
     from gateway.upstream.pool import Upstreams
+    from gateway.upstream.target import AnyTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +89,14 @@ class Rooms:
 
     def use(self, config: Config) -> None:
         """Serve the servers of this configuration from now on."""
+        self.upstreams.slots.resize(config.stdio.max_processes, config.stdio.max_processes_per_tenant)
         self.upstreams.replace(upstream_targets(config))
         self.inventory.replace(config.mcp_servers, config.tool_access.mode)
 
 
-def upstream_targets(config: Config) -> Mapping[str, Target]:
-    """Return where each configured server is."""
-    return {id_: Target.of(id_, server) for id_, server in config.mcp_servers.items()}
+def upstream_targets(config: Config) -> Mapping[str, AnyTarget]:
+    """Return where each configured server is, or how it is started."""
+    return {
+        id_: StdioTarget.of(id_, server, config.stdio) if server.mode == "stdio" else Target.of(id_, server)
+        for id_, server in config.mcp_servers.items()
+    }

@@ -15,6 +15,7 @@ from bundles.globs import Glob
 from gateway.audit import now_ms
 from gateway.cli.common import config_option, counted, json_option, print_json, run
 from gateway.config import exposed, load
+from gateway.config.headers import filled
 from gateway.config.reloading import standing_of
 from gateway.config.warnings_tenants import several
 from gateway.endpoints.tls import tls_context
@@ -22,6 +23,7 @@ from gateway.errors import ConfigError, EngineMissing, UpstreamFailed
 from gateway.facts import ServerInventory
 from gateway.pdp.opa_binary import find
 from gateway.rooms import upstream_targets
+from gateway.upstream.command import environment, problem
 from gateway.upstream.pool import Upstreams
 
 if TYPE_CHECKING:
@@ -92,6 +94,19 @@ async def policy_of(loaded: Loaded) -> tuple[Found, ...]:
     return ()
 
 
+async def commands_of(loaded: Loaded) -> tuple[Found, ...]:
+    """Say which servers cannot be started here, because what is to be run is not on this machine."""
+    own = {
+        f"{tenant.id}: mcp_servers.{id_}": server
+        for tenant in loaded.config.tenants
+        for id_, server in (tenant.catalog.own if tenant.catalog else {}).items()
+    }
+    shared = {f"mcp_servers.{id_}": server for id_, server in loaded.config.mcp_servers.items()}
+    started = ((at, server) for at, server in {**shared, **own}.items() if server.mode == "stdio")
+    found = ((at, problem(server.command, server.cwd, environment(filled(server.env, None)))) for at, server in started)
+    return tuple(Found(f"{at}.{wrong[0]}: {wrong[1]}", error=True) for at, wrong in found if wrong)
+
+
 async def servers_of(loaded: Loaded) -> tuple[Found, ...]:
     """Ask every server for its tools, and say which names collide; one that is down now may be up later."""
     upstreams = Upstreams(upstream_targets(loaded.config))
@@ -146,7 +161,7 @@ def _colliding(one: Collision) -> Found:
     return Found(f"the name {one.name!r} of {', '.join(one.ids)} is offered by none of them, because several have it")
 
 
-CHECKS: tuple[Check, ...] = (warnings_of, tls_of, catalogs_of, policy_of, servers_of)
+CHECKS: tuple[Check, ...] = (warnings_of, tls_of, catalogs_of, policy_of, commands_of, servers_of)
 
 
 @click.command()

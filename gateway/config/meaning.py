@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # What belongs to one machine and not to the meaning that replicas share; the hash leaves it out.
 MACHINE_LOCAL: tuple[tuple[str, ...], ...] = (
     ("server", "host"), ("server", "port"), ("server", "tls"), ("auth", "opa", "url"), ("opa", "binary"),
-    ("opa", "replica"), ("opa", "custom_policies"), ("sync",), ("storage",), ("tenants_file",),
+    ("opa", "replica"), ("opa", "custom_policies"), ("sync",), ("storage",), ("stdio",), ("tenants_file",),
     ("tenants", "catalog_file"), ("tenants", "secrets_dir"), ("audit", "file"), ("metrics",), ("tracing",),
     ("logging",),
 )  # fmt: skip

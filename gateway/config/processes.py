@@ -1,4 +1,4 @@
-"""The sections of config.yaml on how the processes run: listener, OPA, sync, ledger, audit, metrics, log."""
+"""The sections of config.yaml on how processes run: listener, OPA, sync, ledger, servers, audit, metrics, log."""
 
 import re
 import socket
@@ -21,6 +21,7 @@ from gateway.config.values import (
     Port,
     ReplicaName,
     Secret,
+    Seconds,
 )
 
 
@@ -89,6 +90,15 @@ class Storage(Section):
     def address(self) -> str | None:
         """The ledger's address as it is used, which may hold a password; None where none is named."""
         return self.url.reveal() if isinstance(self.url, Secret) else self.url
+
+
+class Stdio(Section):
+    """How the servers run that the gateway starts itself: how long each process, and how many there may be."""
+
+    start_seconds: Seconds = 60.0
+    idle_seconds: Seconds = 300.0
+    max_processes: Count = 64
+    max_processes_per_tenant: Count = 16
 
 
 class AuditSettings(Section):

@@ -11,6 +11,7 @@ from gateway.config.processes import (
     MetricsSettings,
     Opa,
     ServerSettings,
+    Stdio,
     Storage,
     Sync,
     TracingSettings,
@@ -160,6 +161,7 @@ class Config(Section):
     opa: Opa = Opa()
     sync: Sync = Sync()
     storage: Storage = Storage()
+    stdio: Stdio = Stdio()
     tenants_file: FilePath | None = None
     tenants: tuple[Tenant, ...] = ()
     mcp_servers: dict[ServerId, Server] = Field(default={})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway.mcp.answers import Answer
-    from gateway.upstream.http import Endpoint
+    from gateway.upstream.peer import Peer
     from gateway.upstream.stream import Reply
 
 # 2024-11-05 has no streamable HTTP, and servers that offer nothing newer over it were seen to work all the same.
 HANDSHAKE_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 _MODERN = MODERN_VERSIONS[0]
+# A process may take longer to start; whether it answered late is seen at what it says to the handshake.
+SILENCE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +42,49 @@ class Legacy:
     session: str | None
 
 
-async def probe(server: str, endpoint: Endpoint, ids: Iterator[int]) -> Modern | Legacy:
+async def probe(server: str, peer: Peer, ids: Iterator[int]) -> Modern | Legacy:
     """Return the era of a server, for older ones with a handshake done; raises UpstreamFailed without a verdict."""
+    answer = await _discovered(peer, ids)
+    if answer is not None and _is_modern(server, answer):
+        return Modern(_MODERN)
+    reply = await _initialized(peer, ids)
+    if _error_code(reply.answer) == UNSUPPORTED_VERSION and _is_modern(server, require_answer(server, reply)):
+        # It has taken the probe after all, which we did not wait for, and is modern from then on.
+        return Modern(_MODERN)
+    return await _shaken(server, peer, reply)
+
+
+async def handshake(server: str, peer: Peer, ids: Iterator[int]) -> Legacy:
+    """Return a new session of an older server; raises UpstreamFailed."""
+    return await _shaken(server, peer, await _initialized(peer, ids))
+
+
+async def _discovered(peer: Peer, ids: Iterator[int]) -> Answer | None:
+    """Return what a server says to the probe; None where that is nothing, and nothing says something."""
     id_ = next(ids)
     body = outgoing.request(id_, "server/discover", {"_meta": outgoing.modern_meta(_MODERN, {})})
-    reply = await endpoint.ask(id_, body, outgoing.modern_headers(_MODERN, "server/discover"))
-    if reply.answer is not None and _is_modern(server, reply.answer):
-        return Modern(_MODERN)
-    return await handshake(server, endpoint, ids)
+    headers = outgoing.modern_headers(_MODERN, "server/discover")
+    if not peer.silence_means_older:
+        return (await peer.ask(id_, body, headers)).answer
+    try:
+        async with asyncio.timeout(SILENCE_SECONDS):
+            return (await peer.ask(id_, body, headers)).answer
+    except TimeoutError:
+        return None
 
 
-async def handshake(server: str, endpoint: Endpoint, ids: Iterator[int]) -> Legacy:
-    """Return a new session of an older server."""
+async def _initialized(peer: Peer, ids: Iterator[int]) -> Reply:
     id_ = next(ids)
-    reply = await endpoint.ask(id_, outgoing.request(id_, "initialize", outgoing.handshake_params()), {})
+    return await peer.ask(id_, outgoing.request(id_, "initialize", outgoing.handshake_params()), {})
+
+
+async def _shaken(server: str, peer: Peer, reply: Reply) -> Legacy:
     version = _member(require_result(server, reply), "protocolVersion")
     if version not in HANDSHAKE_VERSIONS:
         raise UpstreamFailed(server, "speaks no version of MCP that this gateway speaks")
     legacy = Legacy(version, reply.session)
     headers = outgoing.legacy_headers(legacy.version, legacy.session)
-    await endpoint.tell(outgoing.notification("notifications/initialized"), headers)
+    await peer.tell(outgoing.notification("notifications/initialized"), headers)
     return legacy
 
 
@@ -75,6 +101,10 @@ def require_result(server: str, reply: Reply) -> Answer:
     if answer.error is not None:
         raise UpstreamFailed(server, f"answered error {answer.error.code}")
     return answer
+
+
+def _error_code(answer: Answer | None) -> int | None:
+    return answer.error.code if answer and answer.error else None
 
 
 def _is_modern(server: str, answer: Answer) -> bool:

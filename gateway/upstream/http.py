@@ -40,6 +40,9 @@ class Endpoint:
     single request knows.
     """
 
+    # It means an address where nothing answers, whatever would.
+    silence_means_older = False
+
     def __init__(self, target: Target, connections: Connections, errands: Errands) -> None:
         self._server = target.server
         self._connections = connections
@@ -69,6 +72,11 @@ class Endpoint:
         if message.id is not None:
             self._errands.run(self.courtesy(outgoing.refusal(message.id, message.method), headers))
 
+    def abandon(self, id_: int, headers: Mapping[str, str]) -> None:
+        """Tell an older server, to which a closed connection says nothing (2025-11-25, utilities/cancellation)."""
+        body = outgoing.notification("notifications/cancelled", {"requestId": id_})
+        self._errands.run(self.courtesy(body, headers))
+
     async def tell(self, body: bytes, headers: Mapping[str, str]) -> None:
         """Post what wants no answer; what the server thinks of it is not asked."""
         async with self._sending("POST", headers, body, enough=True):
@@ -84,6 +92,10 @@ class Endpoint:
         with suppress(UpstreamFailed):
             async with self._sending("DELETE", headers, enough=True):
                 pass
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._connections.close()
 
     def _sending(
         self,

@@ -12,7 +12,12 @@ from gateway.addresses import Addresses
 from gateway.dial import Dialer, trust
 from gateway.errors import UpstreamFailed
 from gateway.upstream.connections import Connections
+from gateway.upstream.errands import Errands
+from gateway.upstream.http import Endpoint
+from gateway.upstream.processes import StdioServer
 from gateway.upstream.server import UpstreamServer
+from gateway.upstream.slots import Slots
+from gateway.upstream.target import StdioTarget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +25,7 @@ if TYPE_CHECKING:
     from gateway.mcp.answers import Answer
     from gateway.mcp.tools import Tool
     from gateway.model import Principal, ToolRef
-    from gateway.upstream.target import Target
+    from gateway.upstream.target import AnyTarget, Target
 
 # How long a server that was taken out of the configuration may go on with what it has begun.
 _PATIENCE_SECONDS = 30.0
@@ -40,14 +45,16 @@ class Upstreams:
 
     def __init__(
         self,
-        targets: Mapping[str, Target],
+        targets: Mapping[str, AnyTarget],
         *,
+        slots: Slots | None = None,
         connect: Callable[[Target], Connections] = connect,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.slots = slots or Slots()
         self._connect = connect
         self._clock = clock
-        self._servers: dict[str, UpstreamServer] = {}
+        self._servers: dict[str, UpstreamServer | StdioServer] = {}
         self._retiring: set[asyncio.Task[None]] = set()
         self.replace(targets)
 
@@ -56,7 +63,7 @@ class Upstreams:
         """How many definitions of each server's last listing could not be offered."""
         return {name: server.dropped for name, server in self._servers.items()}
 
-    def replace(self, targets: Mapping[str, Target]) -> None:
+    def replace(self, targets: Mapping[str, AnyTarget]) -> None:
         """Serve these from now on; an unchanged server keeps its connections, a removed one finishes its calls."""
         before = self._servers
         self._servers = {
@@ -78,7 +85,7 @@ class Upstreams:
 
         Cancelling the awaiting task closes the request at the server.
         """
-        return await self._find(ref.server).call(ref.tool, arguments, meta, principal.identity)
+        return await self._find(ref.server).call(ref.tool, arguments, meta, principal)
 
     async def close(self) -> None:
         """Close every server, at once."""
@@ -87,16 +94,20 @@ class Upstreams:
             task.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
 
-    def _server(self, target: Target) -> UpstreamServer:
-        return UpstreamServer(target, self._connect(target), self._clock)
+    def _server(self, target: AnyTarget) -> UpstreamServer | StdioServer:
+        if isinstance(target, StdioTarget):
+            return StdioServer(target, self.slots, self._clock)
+        errands = Errands()
+        endpoint = Endpoint(target, self._connect(target), errands)
+        return UpstreamServer(target, endpoint, errands, self._clock)
 
-    def _find(self, name: str) -> UpstreamServer:
+    def _find(self, name: str) -> UpstreamServer | StdioServer:
         server = self._servers.get(name)
         if server is None:
             raise UpstreamFailed(name, "is not configured")
         return server
 
-    def _retire(self, server: UpstreamServer) -> None:
+    def _retire(self, server: UpstreamServer | StdioServer) -> None:
         task = asyncio.create_task(server.close(_PATIENCE_SECONDS))
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)

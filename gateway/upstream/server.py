@@ -15,8 +15,6 @@ from gateway.mcp.tools import page, usable
 from gateway.single_flight import SingleFlight
 from gateway.upstream import outgoing
 from gateway.upstream.era import Legacy, Modern, handshake, probe, require_answer, require_result
-from gateway.upstream.errands import Errands
-from gateway.upstream.http import Endpoint
 from gateway.upstream.sessions import Sessions
 
 if TYPE_CHECKING:
@@ -25,9 +23,11 @@ if TYPE_CHECKING:
     from gateway.mcp.answers import Answer
     from gateway.mcp.params import ParamHeaders
     from gateway.mcp.tools import Tool
-    from gateway.upstream.connections import Connections
+    from gateway.model import Principal
+    from gateway.upstream.errands import Errands
+    from gateway.upstream.peer import Peer
     from gateway.upstream.stream import Reply
-    from gateway.upstream.target import Target
+    from gateway.upstream.target import Limits
 
 MAX_PAGES = 100
 MAX_LISTED_BYTES = 32 * 1024 * 1024
@@ -39,13 +39,12 @@ _GONE = 404
 class UpstreamServer:
     """One server; every failure of it is UpstreamFailed, and none of them lasts longer than its timeout."""
 
-    def __init__(self, target: Target, connections: Connections, clock: Callable[[], float]) -> None:
+    def __init__(self, target: Limits, peer: Peer, errands: Errands, clock: Callable[[], float]) -> None:
         self.target = target
         self.dropped = 0
         self._name = target.server
-        self._connections = connections
-        self._errands = Errands()
-        self._endpoint = Endpoint(target, connections, self._errands)
+        self._peer = peer
+        self._errands = errands
         self._ids = count(1)
         self._era: Modern | Legacy | None = None
         self._probing = SingleFlight(self._probe)
@@ -55,23 +54,29 @@ class UpstreamServer:
         self._idle = asyncio.Event()
         self._idle.set()
 
+    async def open(self, *, older: bool = False) -> Modern | Legacy:
+        """Find out which era it speaks before anybody asks; one that is known to be `older` is not asked first."""
+        with self._deadline(self.target.start_seconds):
+            self._era = await (self._open() if older else self._probing())
+            return self._era
+
     async def list_tools(self) -> tuple[Tool, ...]:
         """Return every usable tool, by name, and count the others in `dropped`."""
         self._sessions.close_idle()
-        with self._place(), self._deadline():
+        with self._place(), self._deadline(self.target.timeout_seconds):
             async with asyncio.timeout(self.target.timeout_seconds):
                 return await self._listed()
 
     async def call(
-        self, tool: str, arguments: Mapping[str, Any] | None, meta: Mapping[str, Any], principal: Hashable
+        self, tool: str, arguments: Mapping[str, Any] | None, meta: Mapping[str, Any], caller: Principal
     ) -> Answer:
         """Call a tool once; a call that may have been started is never sent again."""
-        with self._place(), self._deadline():
+        with self._place(), self._deadline(self.target.timeout_seconds):
             async with asyncio.timeout(self.target.timeout_seconds):
-                reply = await self._attempt(tool, arguments, meta, principal)
+                reply = await self._attempt(tool, arguments, meta, caller.identity)
                 if _error_code(reply) == UNSUPPORTED_VERSION:
                     # The server has changed its era, and refused the call for that alone.
-                    reply = await self._attempt(tool, arguments, meta, principal)
+                    reply = await self._attempt(tool, arguments, meta, caller.identity)
                 answer = require_answer(self._name, reply)
         self._require_complete(answer)
         return answer
@@ -88,7 +93,7 @@ class UpstreamServer:
         if isinstance(self._era, Legacy):
             self._leave(self._era)
         await self._errands.close()
-        await self._connections.close()
+        await self._peer.close()
 
     async def _attempt(
         self, tool: str, arguments: Mapping[str, Any] | None, meta: Mapping[str, Any], principal: Hashable
@@ -138,17 +143,15 @@ class UpstreamServer:
         wanted = self._param_headers.get(tool) if tool else None
         if wanted:
             headers.update(param_headers(wanted, params.get("arguments") or {}))
-        return await self._endpoint.ask(id_, outgoing.request(id_, method, params), headers)
+        return await self._peer.ask(id_, outgoing.request(id_, method, params), headers)
 
     async def _ask_legacy(self, session: Legacy, method: str, params: Mapping[str, Any]) -> Reply:
         id_ = next(self._ids)
         headers = outgoing.legacy_headers(session.version, session.session)
         try:
-            return await self._endpoint.ask(id_, outgoing.request(id_, method, params), headers)
+            return await self._peer.ask(id_, outgoing.request(id_, method, params), headers)
         except asyncio.CancelledError:
-            # Before 2026-07-28 a closed connection says nothing (2025-11-25, basic/utilities/cancellation).
-            body = outgoing.notification("notifications/cancelled", {"requestId": id_})
-            self._errands.run(self._endpoint.courtesy(body, headers))
+            self._peer.abandon(id_, headers)
             raise
 
     async def _listed(self) -> tuple[Tool, ...]:
@@ -183,23 +186,23 @@ class UpstreamServer:
             return require_result(self._name, self._noted(reply))
         reply = await self._ask_legacy(era, "tools/list", params)
         if reply.status == _GONE and era.session is not None:
-            era = self._era = await handshake(self._name, self._endpoint, self._ids)
+            era = self._era = await handshake(self._name, self._peer, self._ids)
             reply = await self._ask_legacy(era, "tools/list", params)
         return require_result(self._name, self._noted(reply))
 
     async def _probe(self) -> Modern | Legacy:
-        async with asyncio.timeout(self.target.timeout_seconds):
-            self._era = await probe(self._name, self._endpoint, self._ids)
+        async with asyncio.timeout(self.target.start_seconds):
+            self._era = await probe(self._name, self._peer, self._ids)
         return self._era
 
     async def _open(self) -> Legacy:
-        async with asyncio.timeout(self.target.timeout_seconds):
-            return await handshake(self._name, self._endpoint, self._ids)
+        async with asyncio.timeout(self.target.start_seconds):
+            return await handshake(self._name, self._peer, self._ids)
 
     def _leave(self, session: Legacy) -> None:
         if session.session is not None:
             headers = outgoing.legacy_headers(session.version, session.session)
-            self._errands.run(self._endpoint.leave(headers))
+            self._errands.run(self._peer.leave(headers))
 
     def _require_complete(self, answer: Answer) -> None:
         kind = answer.result.get("resultType")
@@ -224,13 +227,12 @@ class UpstreamServer:
                 self._idle.set()
 
     @contextmanager
-    def _deadline(self) -> Iterator[None]:
+    def _deadline(self, seconds: float) -> Iterator[None]:
         """Name the server in what went wrong."""
         try:
             yield
         except TimeoutError as error:
-            why = f"gave no answer within {self.target.timeout_seconds:g} s"
-            raise UpstreamFailed(self._name, why) from error
+            raise UpstreamFailed(self._name, f"gave no answer within {seconds:g} s") from error
         except Unusable as error:
             raise UpstreamFailed(self._name, str(error)) from error
 
