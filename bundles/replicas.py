@@ -37,9 +37,11 @@ class Replicas:
 
     After `leaves_after` seconds of silence a replica counts no more; None: it counts until the ledger forgets it.
     While this sync is `mute`, which cannot tell others what it hears, those may be silent for the same reason.
+    A `resident` is one that no ledger knows; a sync that has one is its alone, and knows no other.
     """
 
-    def __init__(self, clock: Callable[[], float], sync: str) -> None:
+    def __init__(self, clock: Callable[[], float], sync: str, resident: Replica | None = None) -> None:
+        self._resident = resident
         self.leaves_after: float | None = None
         self.mute = False
         self.elsewhere = Elsewhere(sync, clock)
@@ -55,11 +57,14 @@ class Replicas:
     @property
     def others(self) -> bool:
         """Whether there may be other syncs: one was heard of, or there is a replica that does not poll this one."""
+        if self._resident is not None:
+            return False
         return self.elsewhere.met or not all(map(self.polls_here, self._tokens))
 
     def replace(self, replicas: Sequence[Replica]) -> set[str]:
         """Know these replicas and no others; return the names of those that are gone, or whose name another has."""
-        tokens = {replica.name: replica.token_hash for replica in replicas}
+        known = replicas if self._resident is None else (self._resident,)
+        tokens = {replica.name: replica.token_hash for replica in known}
         gone = {name for name, token in self._tokens.items() if tokens.get(name) != token}
         kept = {name: presence for name, presence in self._presence.items() if name not in gone}
         self._tokens = tokens

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from bundles.custom import CustomPolicy
     from bundles.signing import SigningKey
     from gateway.config import Config
+    from gateway.facts import Replica
     from gateway.model import AuditEvent
 
 LOG = logging.getLogger("portcullis.sync")
@@ -42,7 +43,8 @@ LOG = logging.getLogger("portcullis.sync")
 class Settings:
     """What sync runs on. `listener` is a bound socket; `load_key` reads the signing key, again on every reload.
 
-    `event` makes the audit event of a policy that is published anew, from its bundle's name and content.
+    `event` makes the audit event of a policy that is published anew, from its bundle's name and content; `resident` is
+    a replica that no ledger knows.
     """
 
     configurations: Configurations
@@ -55,6 +57,7 @@ class Settings:
     heartbeat: float = HEARTBEAT_SECONDS
     now: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
+    resident: Replica | None = None
 
 
 class SyncService:
@@ -64,7 +67,8 @@ class SyncService:
         self.settings = settings
         self.sources = Sources(settings.configurations, settings.load_custom)
         boot = _boot(settings.now())
-        self.publisher = Publisher(settings.load_key(), boot, Replicas(settings.monotonic, boot))
+        replicas = Replicas(settings.monotonic, boot, settings.resident)
+        self.publisher = Publisher(settings.load_key(), boot, replicas)
         self.follower = Follower(
             lambda: open_ledger(settings.ledger_url, "sync"),
             self.sources,

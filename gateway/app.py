@@ -34,18 +34,20 @@ from gateway.operation import Gateway
 from gateway.pdp.client import OpaClient
 from gateway.pdp.high_water import HighWaterMark
 from gateway.pdp.provenance import Provenance
-from gateway.registration import Registration
+from gateway.registration import Registration, Uncounted
 from gateway.replication import Replication
 from gateway.rooms import Rooms, upstream_targets
-from gateway.sidecars import Sidecars, Sources, sidecars
+from gateway.sidecars import Sources, sidecars
 from gateway.single_flight import SingleFlight
 from gateway.upstream.pool import Upstreams
+from gateway.upstream.slots import Slots
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
     from gateway.config import Config, Loaded
     from gateway.ledger import Ledger
+    from gateway.sidecars import Home, Sidecars
     from gateway.state import StateDir
     from gateway.tracing import Tracing
 
@@ -53,15 +55,16 @@ FOLD_SECONDS = 5.0
 
 
 @asynccontextmanager
-async def running(loaded: Loaded, state: StateDir, *, with_sync: bool) -> AsyncIterator[Gateway]:
+async def running(loaded: Loaded, home: Home, *, with_sync: bool, listening: bool = True) -> AsyncIterator[Gateway]:
     """Run a gateway, with sync as a child if asked; it listens when this yields and is drained when it is left.
 
     Raises ConfigError for what the files or the machine do not allow, Unavailable without a ledger.
     """
     async with AsyncExitStack() as stack:
         tracing = observed.tracing(stack, loaded.config, code_of)
-        gateway = await _assembled(stack, loaded, state, with_sync=with_sync)
-        await _served(stack, gateway, tracing)
+        gateway = await _assembled(stack, loaded, home, with_sync=with_sync)
+        if listening:
+            await _served(stack, gateway, tracing)
         background.run(stack, gateway.catch_up(), "catch up with the ledger")
         background.run(stack, gateway.follow_bundles(), "look at the bundles that OPA has")
         background.run(stack, gateway.follow_data(), "follow the data that OPA decides on")
@@ -70,19 +73,19 @@ async def running(loaded: Loaded, state: StateDir, *, with_sync: bool) -> AsyncI
         yield gateway
 
 
-async def _assembled(stack: AsyncExitStack, loaded: Loaded, state: StateDir, *, with_sync: bool) -> Gateway:
-    config = loaded.config
-    ledger = await open_ledger(config.storage.address or state.ledger_url, config.opa.replica)
+async def _assembled(stack: AsyncExitStack, loaded: Loaded, home: Home, *, with_sync: bool) -> Gateway:
+    config, state = loaded.config, home.state
+    ledger = await open_ledger(home.ledger_url, home.replica)
     stack.push_async_callback(ledger.close)
     mark = HighWaterMark(state.high_water)
     stack.push_async_callback(mark.close)
     index = CredentialIndex()
-    registration = _registration(ledger, state, config.opa.replica)
+    registration = _registration(ledger, home)
     follower = Follower(ledger, index, mark, registration.keep)
     await follower.refresh()
     await ledger.note_config(loaded.hash)
     await _counted(stack, registration)
-    children = await sidecars(stack, _sources(loaded, state, with_sync=with_sync), with_sync=with_sync)
+    children = await sidecars(stack, _sources(loaded, home, with_sync=with_sync), with_sync=with_sync)
     background.run(stack, follower.run(), "follow the ledger")
     _write_last_use(stack, index, ledger)
     live: Live[Door]
@@ -103,7 +106,7 @@ async def _assembled(stack: AsyncExitStack, loaded: Loaded, state: StateDir, *, 
         provenance=_provenance(stack, opa, state, follower, children),
         upstreams=upstreams,
         inventory=inventory,
-        replication=await _replication(stack, ledger, children, config.opa.replica),
+        replication=await _replication(stack, ledger, children, home.replica),
         overlay=_config_overlay,
     )
     live = Live(rooms.door(config))
@@ -111,12 +114,14 @@ async def _assembled(stack: AsyncExitStack, loaded: Loaded, state: StateDir, *, 
     return Gateway(loaded=loaded, ledger=ledger, live=live, rooms=rooms, sidecars=children, registration=registration)
 
 
-def _registration(ledger: Ledger, state: StateDir, name: str) -> Registration:
-    token = state.secret(state.replica_token(name))
-    return Registration(ledger, Replica(name, sha256(token), now_ms()), now_ms)
+def _registration(ledger: Ledger, home: Home) -> Registration | Uncounted:
+    token = home.state.secret(home.state.replica_token(home.replica))
+    if not home.counted:
+        return Uncounted()
+    return Registration(ledger, Replica(home.replica, sha256(token), now_ms()), now_ms)
 
 
-async def _counted(stack: AsyncExitStack, registration: Registration) -> None:
+async def _counted(stack: AsyncExitStack, registration: Registration | Uncounted) -> None:
     """Count this replica; a clean end takes it out of the count, a crash leaves it in."""
     await registration.take()
     stack.push_async_callback(registration.give_up)
@@ -135,10 +140,10 @@ def _write_last_use(stack: AsyncExitStack, index: CredentialIndex, ledger: Ledge
     background.run(stack, last_use.run(), "write the last use of credentials")
 
 
-def _sources(loaded: Loaded, state: StateDir, *, with_sync: bool) -> Sources:
+def _sources(loaded: Loaded, home: Home, *, with_sync: bool) -> Sources:
     if with_sync:
-        ensure_key(loaded.config, state)
-    return Sources(loaded, state, lambda: verification_keys(state.path))
+        ensure_key(loaded.config, home.state)
+    return Sources(loaded, home, lambda: verification_keys(home.state.path))
 
 
 def _provenance(
@@ -150,7 +155,8 @@ def _provenance(
 
 
 def _servers(stack: AsyncExitStack, config: Config, ledger: Ledger) -> tuple[Upstreams, Inventory]:
-    upstreams = Upstreams(upstream_targets(config))
+    slots = Slots(config.stdio.max_processes, config.stdio.max_processes_per_tenant)
+    upstreams = Upstreams(upstream_targets(config), slots=slots)
     stack.push_async_callback(upstreams.close)
     inventory = Inventory(
         config.mcp_servers, config.tool_access.mode, list_tools=upstreams.list_tools, keep=ledger.put_inventory

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gateway.endpoints.gate import Door
     from gateway.facts import LedgerMeta
     from gateway.ledger import Ledger
-    from gateway.registration import Registration
+    from gateway.registration import Registration, Uncounted
     from gateway.replication import SyncHealth
     from gateway.rooms import Rooms
     from gateway.sidecars import Sidecars
@@ -30,6 +30,7 @@ LOOK_SECONDS = 0.25
 LOOK_AGAIN_SECONDS = 0.02
 AGE_POLL_SECONDS = 5.0
 RETRY_SECONDS = 0.5
+SETTLE_SECONDS = 0.02
 # How long a reload waits for servers to be listed; a slower one is listed all the same, beside everything else.
 LISTING_SECONDS = 2.0
 
@@ -38,8 +39,9 @@ LISTING_SECONDS = 2.0
 class Gateway:
     """A running gateway, and what a reload, a drain and the ready line need of it.
 
-    `generated_at` is when the live data that OPA decides on was made, in seconds since the epoch, and `revision` which
-    one of the ledger that is; both are 0 until OPA says. `sync_health` is how sync is, None where it does not say so.
+    `in_touch` is whether sync answered at the start; `generated_at` is when the live data that OPA decides on was made,
+    in seconds since the epoch, and `revision` which one of the ledger that is; both are 0 until OPA says. `sync_health`
+    is how sync is, None where it does not say so.
     """
 
     loaded: Loaded
@@ -47,10 +49,11 @@ class Gateway:
     live: Live[Door]
     rooms: Rooms
     sidecars: Sidecars
-    registration: Registration
+    registration: Registration | Uncounted
     address: str = ""
     draining: bool = False
     caught_up: bool = False
+    in_touch: bool = False
     generated_at: int = 0
     revision: int = 0
     contested: int = 0
@@ -82,7 +85,8 @@ class Gateway:
         """
         revision = (await self._standing()).revision
         patience = CATCH_UP_SECONDS if self.sidecars.sync else 0.0
-        if not await self.rooms.replication.catch_up(revision, patience):
+        self.in_touch = await self.rooms.replication.catch_up(revision, patience)
+        if not self.in_touch:
             LOG.warning("started without sync: OPA decides on the bundles of its disk, if it has any")
         self.caught_up = True
 
@@ -92,6 +96,14 @@ class Gateway:
             with contextlib.suppress(Unavailable):
                 return await self.ledger.meta()
             await asyncio.sleep(RETRY_SECONDS)
+
+    async def settled(self) -> None:
+        """Return once this gateway is ready and decides on what its servers offer, as far as they could be listed."""
+        while missing := await self.waiting_for():
+            LOG.debug("waiting for %s", ", ".join(missing))
+            await asyncio.sleep(SETTLE_SECONDS)
+        if self.in_touch:
+            await self.rooms.replication.applied((await self._standing()).revision)
 
     async def follow_bundles(self) -> None:
         """Keep looking at the bundles that OPA has, until cancelled; at first, and after each start of it, at once."""

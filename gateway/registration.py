@@ -21,6 +21,21 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("portcullis.replication")
 
 
+class Uncounted:
+    """The place of a gateway that nobody waits for: a sync of its own alone knows it."""
+
+    counted = True
+
+    async def take(self) -> None:
+        """Do nothing: it is in no count."""
+
+    async def keep(self) -> None:
+        """Do nothing: it cannot be forgotten."""
+
+    async def give_up(self) -> None:
+        """Do nothing: it is in no count."""
+
+
 class Registration:
     """`replica` is who this gateway is; `now` is the time in milliseconds since the epoch."""
 

@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,17 +52,35 @@ class Sidecars:
 
 
 @dataclass(frozen=True, slots=True)
+class Home:
+    """Where a gateway keeps what is its own, and under which name; its ledger may be others' too.
+
+    One that is not `counted` is waited for by nobody: it has a sync of its own, which alone knows it.
+    """
+
+    state: StateDir
+    ledger_url: str = field(repr=False)
+    replica: str
+    counted: bool = True
+
+    @classmethod
+    def of(cls, config: Config, state: StateDir) -> Home:
+        """Return that of a gateway that counts."""
+        return cls(state, config.storage.address or state.ledger_url, config.opa.replica)
+
+
+@dataclass(frozen=True, slots=True)
 class Sources:
     """What the sidecars are set up from."""
 
     loaded: Loaded
-    state: StateDir
+    home: Home
     verification_keys: Callable[[], Mapping[str, str]]
 
 
 async def sidecars(stack: AsyncExitStack, sources: Sources, *, with_sync: bool) -> Sidecars:
     """Start what is to be a child."""
-    config, state = sources.loaded.config, sources.state
+    config, state = sources.loaded.config, sources.home.state
     token_file = config.sync.token_file or state.control_token
     state.secret(token_file)
     sync, sync_url = await _sync(stack, sources) if with_sync else (None, _configured_sync(config, sources.loaded))
@@ -93,12 +111,17 @@ def _configured_sync(config: Config, loaded: Loaded) -> str:
 
 async def _sync(stack: AsyncExitStack, sources: Sources) -> tuple[Child, str]:
     """Start sync on a socket of ours, so that its address stays while it is restarted."""
-    host, port = host_port(sources.loaded.config.sync.listen or "127.0.0.1:0")
+    home, config = sources.home, sources.loaded.config
+    listen = config.sync.listen if home.counted else None
+    host, port = host_port(listen or "127.0.0.1:0")
     listener = socket.create_server((host, port))
     stack.callback(listener.close)
     arguments = (
         sys.executable, "-m", "gateway", "sync", "--with-parent",
-        *_files(sources.loaded.source), "--state-dir", sources.state.path, "--listen", f"fd:{listener.fileno()}",
+        *_files(sources.loaded.source), "--state-dir", home.state.path, "--listen", f"fd:{listener.fileno()}",
+        *(() if home.counted else ("--resident", home.replica)),
+        # An address that is configured, and may hold a password, it reads for itself.
+        *(() if home.counted or config.storage.url else ("--ledger", home.ledger_url)),
     )  # fmt: skip
     command = Command("sync", arguments, os.environ, Path.cwd(), fds=(listener.fileno(),))
     # Sync logs in the gateway's own format, so its lines are passed on as they are.
@@ -113,7 +136,7 @@ def _files(source: Source) -> tuple[str | Path, ...]:
 
 
 def _write_opa_config(sources: Sources, sync_url: str) -> Path:
-    state, name = sources.state, sources.loaded.config.opa.replica
+    state, name = sources.home.state, sources.home.replica
     settings = OpaSettings(
         sync_url=sync_url,
         replica=name,

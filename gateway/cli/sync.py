@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -17,11 +18,13 @@ from bundles.custom import CustomPolicy, read_custom
 from bundles.service import Settings, SyncService
 from bundles.signing import ensure_key
 from gateway import logs
-from gateway.audit import event
+from gateway.audit import event, now_ms
 from gateway.cli.common import installation_options, operator, told_to_stop
 from gateway.config.values import host_port
 from gateway.config.watch import on_hangup
 from gateway.errors import ConfigError, EngineMissing, Mistake
+from gateway.facts import Replica
+from gateway.keys import sha256
 from gateway.pdp.opa_binary import find
 from gateway.state import StateDir
 
@@ -44,7 +47,16 @@ SWITCH_SECONDS = 0.0005
 @installation_options
 @click.option("--listen", help="HOST:PORT, or fd:N for a listening socket that is inherited; else sync.listen.")
 @click.option("--with-parent", is_flag=True, help="End when the process that started this one ends.")
-def sync(config_path: Source, state_dir: Path | None, listen: str | None, with_parent: bool) -> None:
+@click.option("--ledger", hidden=True, help="The ledger's address, where it is not in the state directory.")
+@click.option("--resident", hidden=True, help="A replica that no ledger knows; its token is in the state directory.")
+def sync(
+    config_path: Source,
+    state_dir: Path | None,
+    listen: str | None,
+    with_parent: bool,
+    ledger: str | None,
+    resident: str | None,
+) -> None:
     """Make signed bundles of configuration and ledger, for OPA. It gets them by long polling."""
     parent = os.getppid() if with_parent else None
     state = StateDir.open(state_dir)
@@ -53,6 +65,11 @@ def sync(config_path: Source, state_dir: Path | None, listen: str | None, with_p
     if configurations.mistakes:
         LOG.error("the configuration is refused: sync goes by the copy of what was in force last")
     settings = _settings(configurations, state, listen)
+    if ledger is not None:
+        settings = replace(settings, ledger_url=ledger)
+    if resident is not None:
+        token = state.secret(state.replica_token(resident))
+        settings = replace(settings, resident=Replica(resident, sha256(token), now_ms()))
     sys.setswitchinterval(SWITCH_SECONDS)
     uvloop.run(_until_told(settings, parent))
 

@@ -21,6 +21,7 @@ from gateway.config.reloading import report, standing_of
 from gateway.config.watch import Watcher, on_hangup
 from gateway.endpoints.tls import tls_context
 from gateway.errors import ConfigError, Mistake
+from gateway.sidecars import Home
 from gateway.state import StateDir
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from gateway.operation import Gateway
 
 LOG = logging.getLogger("portcullis.gateway")
-READY_POLL_SECONDS = 0.02
 # A request leaves hardly a cycle behind; Python's own 700 has it look for them after every other request.
 OBJECTS_BETWEEN_LOOKS = 5_000
 
@@ -50,7 +50,7 @@ def up(config_path: Source, state_dir: Path | None, host: str | None, port: int 
     state = StateDir.open(state_dir)
     with state.lock():
         loaded = _loaded(config_path, host, port, insecure=insecure)
-        _require_folder(loaded)
+        require_folder(loaded)
         _run(loaded, state, with_sync=True)
 
 
@@ -86,7 +86,7 @@ def _require_files(loaded: Loaded) -> None:
         raise ConfigError((Mistake(str(loaded.path), "audit.file", None, f"{file} cannot be written: {why}"),))
 
 
-def _require_folder(loaded: Loaded) -> None:
+def require_folder(loaded: Loaded) -> None:
     """Refuse a folder of custom policy that is not there: sync would try for ever."""
     folder = loaded.config.opa.custom_policies
     if folder is not None and not folder.is_dir():
@@ -104,9 +104,9 @@ def _run(loaded: Loaded, state: StateDir, *, with_sync: bool) -> None:
 
 async def _until_told(loaded: Loaded, state: StateDir, *, with_sync: bool) -> None:
     told = told_to_stop()
-    async with running(loaded, state, with_sync=with_sync) as gateway:
+    async with running(loaded, Home.of(loaded.config, state), with_sync=with_sync) as gateway:
         _settle()
-        watcher = Watcher(lambda: gateway.loaded, lambda found: _put_in_force(gateway, found))
+        watcher = Watcher(lambda: gateway.loaded, lambda found: put_in_force(gateway, found))
         tasks = [asyncio.create_task(_announce(gateway)), asyncio.create_task(watcher.run())]
         for task in tasks:
             task.add_done_callback(background.report)
@@ -134,9 +134,7 @@ def _settle() -> None:
 
 async def _announce(gateway: Gateway) -> None:
     """Print one line when ready."""
-    while missing := await gateway.waiting_for():
-        LOG.debug("waiting for %s", ", ".join(missing))
-        await asyncio.sleep(READY_POLL_SECONDS)
+    await gateway.settled()
     config = gateway.loaded.config
     listings = gateway.rooms.inventory.listings
     tools = sum(listing.tools for listing in listings.values())
@@ -153,7 +151,7 @@ async def _announce(gateway: Gateway) -> None:
     click.echo(f"portcullis is ready: {' · '.join(parts)}")
 
 
-async def _put_in_force(gateway: Gateway, found: Loaded | ConfigError) -> None:
+async def put_in_force(gateway: Gateway, found: Loaded | ConfigError) -> None:
     """Put a new configuration in force; a bad one is logged whole, and the old one stays."""
     if isinstance(found, ConfigError):
         for mistake in found.mistakes:

@@ -20,8 +20,8 @@ from gateway.config.values import (
     Origin,
     Port,
     ReplicaName,
-    Secret,
     Seconds,
+    Secret,
 )
 
 
