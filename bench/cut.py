@@ -80,7 +80,7 @@ def record(trail: AuditTrail, one: AuditEvent) -> None:
 CUTS: Mapping[str, tuple[tuple[type, str, Any], ...]] = {
     "accept": ((Mcp, "post", accept),),
     "identify": ((Mcp, "post", identify),),
-    "read": ((Mcp, "_answered", read),),
+    "read": ((Mcp, "answered", read),),
     "decide": ((Pep, "list_tools", decide_list), (Pep, "call_tool", decide_call)),
     "carry out": ((Pep, "list_tools", carry_out_list), (Pep, "call_tool", carry_out_call)),
     "record": ((AuditTrail, "record", record),),

@@ -40,13 +40,17 @@ class Kind(StrEnum):
 
 
 class CredentialKind(StrEnum):
-    """What proved the principal; also `input.principal.kind` in policy."""
+    """What proved the principal; also `input.principal.kind` in policy.
+
+    `local` is the one agent of `portcullis stdio`: that its process was started is all the proof there is.
+    """
 
     ANONYMOUS = "anonymous"
     API_KEY = "api_key"
     TENANT_KEY = "tenant_key"
     TENANT_TOKEN = "tenant_token"  # noqa: S105 (a kind, no secret)
     JWT = "jwt"
+    LOCAL = "local"
 
 
 @dataclass(frozen=True, slots=True)

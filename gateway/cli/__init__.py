@@ -17,6 +17,7 @@ FAMILIES: Mapping[str, str] = {
     "up": "up",
     "serve": "up",
     "sync": "sync",
+    "stdio": "stdio",
     "check": "check",
     "doctor": "doctor",
     "explain": "explain",

@@ -35,6 +35,8 @@ class Mcp:
 
     gate: Gate
     tracing: Tracing | None = None
+    goes_on: frozenset[Era] = frozenset({Era.LEGACY})
+    """In which eras a call goes on when its client hangs up."""
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes; GET and DELETE are 405, because there are no sessions and no streams to join."""
@@ -57,17 +59,18 @@ class Mcp:
             more = viewed(request) | ({"client": route.client} if route.client else {})
             if self.tracing is not None:
                 more["trace"] = begun(self.tracing, request.headers, caller, route.version, message)
-            return await self._answered(door, replace(caller, **more) if more else caller, route, message)
+            return await self.answered(door, replace(caller, **more) if more else caller, route, message)
 
     def _rejected(self, rejection: Rejection, caller: Caller) -> Reply:
         self.gate.refusals.malformed(caller.request, rejection.message, caller.principal)
         return rejected(rejection)
 
-    async def _answered(self, door: Door, caller: Caller, route: Route, message: Request) -> Reply:
+    async def answered(self, door: Door, caller: Caller, route: Route, message: Request) -> Reply:
+        """Answer a request that has passed every rung."""
         work = ANSWERS[route.action](self, door, caller, route, message)
         if caller.trace is not None:
             work = carried_out(caller.trace, work)
-        if route.action is Action.CALL_TOOL and route.era is not Era.MODERN:
+        if route.action is Action.CALL_TOOL and route.era in self.goes_on:
             work = self.gate.detached(work)
         try:
             return await work
@@ -99,7 +102,7 @@ class Mcp:
         return answer(*results.tool_list(message.id, route.era, await door.pep.list_tools(caller)))
 
     async def call_tool(self, door: Door, caller: Caller, route: Route, message: Request) -> Reply:
-        """Call a tool. Where a modern client hangs up the call is cancelled, where a legacy one does it goes on."""
+        """Call a tool. Where a modern client hangs up the call is cancelled, where a legacy one does it may go on."""
         call = envelope.tool_call(message)
         if isinstance(call, Rejection):
             if caller.trace is not None:

@@ -88,6 +88,20 @@ def classify(headers: HeaderLines, message: Message) -> Route | Rejection:
     return verdict
 
 
+def classify_line(message: Message, shaken: str | None) -> Route | Rejection:
+    """Return where a message goes that came without headers: its body alone says what it speaks (transports/stdio).
+
+    `shaken` is the version that a handshake on the same pipe has settled, None before one.
+    """
+    if not isinstance(message, Request):
+        return _unanswered(shaken, message)
+    if META_VERSION in message.meta:
+        verdict = _missing(message.meta) or _of_version(message.meta[META_VERSION], message)
+    else:
+        verdict = _routed(Era.LEGACY, shaken or UNNAMED_VERSION, message, message.params.get("clientInfo"))
+    return replace(verdict, id=message.id) if isinstance(verdict, Rejection) else verdict
+
+
 def status(era: Era, code: int) -> int:
     """Return the HTTP status that goes with a JSON-RPC error; legacy clients read errors from a 200."""
     return MODERN_STATUS.get(code, 200) if era is Era.MODERN else 200
@@ -122,9 +136,8 @@ def _legacy(
 
 def _modern(version: str | None, method: str | None, name: str | None, request: Request) -> Route | Rejection:
     meta = request.meta
-    missing = [key for key in (META_VERSION, META_CAPABILITIES) if key not in meta]
-    if missing and version in MODERN_VERSIONS:
-        return Rejection(400, INVALID_PARAMS, f"params._meta is missing {', '.join(missing)}")
+    if version in MODERN_VERSIONS and (missing := _missing(meta)):
+        return missing
     if version is not None and META_VERSION not in meta:
         return _unsupported(version)
     # A client that disagrees with itself is told so, rather than that one of its two versions is not served.
@@ -132,11 +145,21 @@ def _modern(version: str | None, method: str | None, name: str | None, request: 
         return _mismatch(VERSION, "the version in params._meta")
     if disagreement := _disagreement(method, name, request, required=True):
         return disagreement
+    return _of_version(version, request)
+
+
+def _missing(meta: Mapping[str, Any]) -> Rejection | None:
+    missing = [key for key in (META_VERSION, META_CAPABILITIES) if key not in meta]
+    return Rejection(400, INVALID_PARAMS, f"params._meta is missing {', '.join(missing)}") if missing else None
+
+
+def _of_version(version: Any, request: Request) -> Route | Rejection:
+    """Route a request by the version that it claims, once nothing contradicts that."""
     if version not in MODERN_VERSIONS:
         return _unsupported(version)
-    if not isinstance(meta[META_CAPABILITIES], dict):
+    if not isinstance(request.meta[META_CAPABILITIES], dict):
         return Rejection(400, INVALID_PARAMS, f"{META_CAPABILITIES} must be an object")
-    return _routed(Era.MODERN, version, request, meta.get(META_CLIENT_INFO))
+    return _routed(Era.MODERN, version, request, request.meta.get(META_CLIENT_INFO))
 
 
 def _disagreement(method: str | None, name: str | None, request: Request, *, required: bool) -> Rejection | None:

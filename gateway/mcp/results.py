@@ -60,10 +60,14 @@ def error(id_: str | int | None, code: int, message: str, data: Any = None) -> b
     return json.encode({"jsonrpc": "2.0", "id": id_, "error": fault})
 
 
+def agreed(requested: Any) -> str:
+    """Return the version of a handshake: the one asked for if it is one of the handshake's, else the newest of them."""
+    return requested if requested in LEGACY_VERSIONS else LEGACY_VERSIONS[0]
+
+
 def initialize(id_: str | int, requested: Any) -> bytes:
-    """Return the handshake's result: the version asked for if it is one of the handshake's, else the newest of them."""
-    version = requested if requested in LEGACY_VERSIONS else LEGACY_VERSIONS[0]
-    result = {"protocolVersion": version, "capabilities": CAPABILITIES, "serverInfo": SERVER_INFO}
+    """Return the handshake's result."""
+    result = {"protocolVersion": agreed(requested), "capabilities": CAPABILITIES, "serverInfo": SERVER_INFO}
     return success(id_, json.encode(result))
 
 

@@ -58,6 +58,8 @@ _authenticated if input.principal.kind == "jwt"
 
 _authenticated if input.principal.kind == "api_key"
 
+_authenticated if input.principal.kind == "local"
+
 _unrevoked if {
 	is_object(data.portcullis_live.revoked)
 	not data.portcullis_live.revoked[input.principal.credential.id]

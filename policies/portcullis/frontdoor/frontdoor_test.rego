@@ -21,6 +21,13 @@ test_a_known_active_tenant_is_let_in if {
 	_front(fixture.calling("acme", "pay")) == {"ok": true, "admin": true, "codes": set()}
 }
 
+test_the_agent_of_this_machine_is_let_in_as_its_tenant_and_only_as_a_known_one if {
+	_front(fixture.locally(fixture.calling("acme", "pay"))).ok
+	_front(fixture.locally(fixture.calling("nobody", "pay"))).codes == {"unknown_tenant"}
+	_front(fixture.locally(fixture.calling("dormant", "pay"))).codes == {"tenant_suspended"}
+	_egress(fixture.in_egress(fixture.locally(fixture.calling("acme", "bank__pay")))).ok
+}
+
 test_no_tenant_is_turned_away_from_tools_alone if {
 	_front(fixture.calling(null, "pay")) == {"ok": false, "admin": true, "codes": {"no_tenant"}}
 	_front(fixture.administering(null, "mcp_servers:read", null)).codes == set()

@@ -135,10 +135,10 @@ _scopes := ["global", _asked] if {
 } else := ["global"] if {
 	input.principal.kind == "jwt"
 } else := [_asked] if {
-	input.principal.kind == "api_key"
+	input.principal.kind in {"api_key", "local"}
 	_asked == _own
 } else := [] if {
-	input.principal.kind == "api_key"
+	input.principal.kind in {"api_key", "local"}
 	is_string(input.principal.tenant)
 } else := ["global", _asked] if {
 	input.principal.kind == "api_key"
@@ -168,7 +168,7 @@ _own_scope := _own if {
 # At the front door the default role counts in the caller's own tenant, in egress wherever the caller may look.
 _default_applies if {
 	_about_tools
-	input.principal.kind in {"api_key", "jwt"}
+	input.principal.kind in {"api_key", "jwt", "local"}
 	is_object(ctx.entry)
 }
 

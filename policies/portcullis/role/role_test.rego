@@ -149,3 +149,13 @@ test_an_anonymous_caller_invokes_nothing_by_an_admin_action if {
 test_a_question_about_tools_grants_no_admin_action if {
 	_granting(_calling, fixture.front_door, {"user:jo": {"global": {"admin": {}}}}) == set()
 }
+
+test_the_agent_of_this_machine_has_the_default_role_in_its_tenant_or_what_it_is_given_there if {
+	question := fixture.locally(_calling)
+	_said(question, fixture.front_door, {}) == {"sees": true, "invokes": true, "roles": {"developer"}}
+	_said(question, fixture.front_door, {"service:stdio": {"tenant:acme": {"viewer": {}}}}).roles == {"viewer"}
+
+	# It is of one tenant, like a key that is: what is bound globally does not count.
+	_said(question, fixture.front_door, {"service:stdio": {"global": {"admin": {}}}}).roles == set()
+	_granting(fixture.locally(_reading("umbra")), fixture.front_door, {"service:stdio": {"tenant:umbra": {"admin": {}}}}) == set()
+}

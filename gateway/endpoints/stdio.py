@@ -1,0 +1,136 @@
+"""MCP over the standard streams of this process: one agent, both eras, a message a line, answers as they are ready."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from gateway import audit
+from gateway.errors import GatewayError
+from gateway.mcp import envelope, results
+from gateway.mcp.envelope import Notification, Request
+from gateway.mcp.eras import Action, classify_line
+from gateway.mcp.errors import INTERNAL_ERROR, INVALID_REQUEST, Rejection
+from gateway.mcp.lines import Lines
+from gateway.model import RequestInfo
+from gateway.recording import Caller
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from typing import Any
+
+    from gateway.endpoints.gate import Door, Gate
+    from gateway.endpoints.mcp import Mcp
+    from gateway.mcp.eras import Route
+    from gateway.model import Principal
+
+LOG = logging.getLogger("portcullis.stdio")
+
+MAX_UNDER_WAY = 256
+# Outside the range that JSON-RPC reserves, like those of the same meaning over HTTP.
+TOO_MANY_REQUESTS = 42900
+# What needs nobody's decision is answered while everything else still starts.
+_AT_ONCE = frozenset({Action.INITIALIZE, Action.DISCOVER, Action.PING})
+
+
+class StdioAgent:
+    """The agent, who is always the same `principal`. `say` writes a line, `ready` waits until policy and servers are.
+
+    `current` returns the door in force.
+    """
+
+    def __init__(
+        self,
+        mcp: Mcp,
+        principal: Principal,
+        *,
+        current: Callable[[], Door],
+        ready: Callable[[], Awaitable[object]],
+        say: Callable[[bytes], Awaitable[None]],
+    ) -> None:
+        self._mcp = mcp
+        self._principal = principal
+        self._current = current
+        self._ready = ready
+        self._say = say
+        self._under_way: dict[str | int, asyncio.Task[None]] = {}
+        self._shaken: str | None = None
+        self._client: Mapping[str, Any] = {}
+
+    @property
+    def _gate(self) -> Gate:
+        return self._mcp.gate
+
+    async def converse(self, chunks: AsyncIterator[bytes], patience: Callable[[], float]) -> None:
+        """Answer what comes until nothing more does, and then what is under way for up to `patience()` seconds."""
+        lines = Lines(self._current().config.server.max_body_bytes)
+        async for chunk in chunks:
+            for line in lines.feed(chunk):
+                await self._heard(line)
+        if rest := lines.rest():
+            await self._heard(rest)
+        if self._under_way:
+            _, late = await asyncio.wait(self._under_way.values(), timeout=patience())
+            for task in late:
+                task.cancel()
+
+    async def _heard(self, line: bytes) -> None:
+        message = envelope.parse(line) if line else Rejection(413, INVALID_REQUEST, "the message is too large")
+        if isinstance(message, Rejection):
+            await self._refused(message)
+            return
+        route = classify_line(message, self._shaken)
+        if isinstance(route, Rejection):
+            # Nothing answers what wants no answer, not even a refusal.
+            await self._refused(route, silently=not isinstance(message, Request))
+        elif isinstance(message, Request):
+            await self._begin(message, route)
+        elif isinstance(message, Notification) and message.method == "notifications/cancelled":
+            self._cancel(message.params.get("requestId"))
+
+    async def _refused(self, rejection: Rejection, *, silently: bool = False) -> None:
+        self._gate.malformed(self._info(), rejection.message, self._principal)
+        if not silently:
+            await self._say(results.error(rejection.id, rejection.code, rejection.message, rejection.data))
+
+    async def _begin(self, message: Request, route: Route) -> None:
+        if message.id in self._under_way:
+            await self._refused(Rejection(400, INVALID_REQUEST, "this id is of a request under way", id=message.id))
+        elif len(self._under_way) >= MAX_UNDER_WAY:
+            await self._refused(Rejection(429, TOO_MANY_REQUESTS, "too many requests under way", id=message.id))
+        else:
+            task = asyncio.create_task(self._answer(message, route))
+            self._under_way[message.id] = task
+            task.add_done_callback(lambda _: self._under_way.pop(message.id, None))
+
+    def _cancel(self, id_: object) -> None:
+        task = self._under_way.get(id_) if isinstance(id_, str | int) else None
+        # 1 == 1.0 == True, and ids keep their type; the handshake may not be cancelled (basic/utilities/cancellation).
+        if task is not None and type(id_) in (str, int):
+            task.cancel()
+
+    async def _answer(self, message: Request, route: Route) -> None:
+        try:
+            with self._gate.in_flight:
+                body = await self._body(message, route)
+        except GatewayError as error:
+            LOG.error("a request failed with an error that nothing expected: %r", error)
+            body = results.error(message.id, INTERNAL_ERROR, "Internal error")
+        except Exception:  # (one request that goes wrong must not leave its agent waiting)
+            LOG.exception("a request failed with an error that nothing expected")
+            body = results.error(message.id, INTERNAL_ERROR, "Internal error")
+        await self._say(body)
+
+    async def _body(self, message: Request, route: Route) -> bytes:
+        if route.action is Action.INITIALIZE:
+            self._shaken, self._client = results.agreed(message.params.get("protocolVersion")), route.client
+        if route.action not in _AT_ONCE:
+            await self._ready()
+        caller = Caller(self._principal, self._info(), client=route.client or self._client)
+        return b"".join((await self._mcp.answered(self._current(), caller, route, message)).pieces)
+
+    def _info(self) -> RequestInfo:
+        """Return the facts of a request; it comes from no address."""
+        return RequestInfo(id=audit.uuid7(audit.now_ms()), ip="", time=int(time.time()))
