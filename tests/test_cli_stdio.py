@@ -6,14 +6,17 @@ import asyncio
 import json
 import signal
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import web
 from mcp import Client, MCPError, StdioServerParameters
 
 from gateway.cli.private import state_for
 from gateway.config import Source
-from tests.support.gateway import MODERN, PATIENT, Portcullis, children
+from tests.support.backend import FakeBackend
+from tests.support.gateway import MODERN, PATIENT, Portcullis, children, payments
 from tests.support.local import asked, sent
 from tests.support.local import command as local_command
 from tests.support.processes import alive, free_port
@@ -22,8 +25,13 @@ from tests.support.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
+RULE = """package custom.local
+
+import future.keywords.not
+
+deny contains {"code": "not_over_stdio"} if input.principal.kind == "local"
+"""
 SPOKEN = {"legacy": "2025-11-25", "auto": MODERN, MODERN: MODERN}
 
 
@@ -107,6 +115,46 @@ async def test_a_call_that_is_cancelled_gets_no_answer_and_is_taken_back_at_the_
 
 def cancelled(trace: Path) -> list[dict[str, Any]]:
     return [one["params"] for one in sent(trace) if one["method"] == "notifications/cancelled"]
+
+
+async def test_no_server_can_put_a_message_of_its_own_between_the_answers(agent: StdioAgent):
+    for modern in (False, True):
+        for between in ("\r", "\r \t"):
+            agent.send("tools/call", {"name": "pretty", "arguments": {"between": between}}, "asked", modern=modern)
+            line = await agent.line()
+            assert b"forged" in line
+            assert b"\r" not in line
+            assert json.loads(line)["id"] == "asked"
+
+
+async def test_a_server_over_http_that_writes_its_answers_on_many_lines_is_passed_on_in_one(tmp_path: Path):
+    async def pretty(_request: web.Request, message: Any) -> web.Response | None:
+        if message.get("method") != "tools/call":
+            return None
+        forged = '\n{"jsonrpc":"2.0","id":"forged","result":{}}\n'
+        head = f'{{"jsonrpc":"2.0","id":{message["id"]},\n"result":{{"content":[],"resultType":"complete","odd":['
+        return web.Response(text=f"{head}{forged}]}}}}", content_type="application/json")
+
+    async with FakeBackend(misbehave=pretty).serve() as backend:
+        config = configuration()
+        config["mcp_servers"] = {"payments": payments(backend.url, tool_access={"member": {"dev": {}}})}
+        async with stdio_agent(tmp_path, config) as running:
+            (name, *_) = await running.tools()
+            running.send("tools/call", {"name": name, "arguments": {}}, 5)
+            answered = await running.receive()
+            assert answered["id"] == 5
+            assert answered["result"]["odd"] == [{"jsonrpc": "2.0", "id": "forged", "result": {}}]
+            assert (await running.ask("ping"))["result"] == {}
+
+
+async def test_a_rule_of_ones_own_can_refuse_whoever_comes_over_stdio(tmp_path: Path):
+    rules = tmp_path / "rules" / "local" / "local.rego"
+    rules.parent.mkdir(parents=True)
+    rules.write_text(RULE)
+    config = configuration(opa={**PATIENT, "custom_policies": str(tmp_path / "rules")})
+    async with stdio_agent(tmp_path, config) as running:
+        refused = await running.call("echo")
+        assert "not_over_stdio" in json.dumps(refused)
 
 
 async def test_what_cannot_be_read_is_answered_and_the_next_line_is_read(agent: StdioAgent):
@@ -312,6 +360,21 @@ async def test_a_configuration_whose_opa_others_start_is_refused_and_so_is_a_bro
             assert await running.receive() is None
             assert await running.process.wait() == 1
             assert why in running.log
+
+
+def command_line(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+async def test_an_address_of_the_ledger_that_is_configured_is_in_no_list_of_processes(tmp_path: Path):
+    config = configuration(storage={"url": f"sqlite:///{tmp_path / 'elsewhere.db'}"})
+    async with stdio_agent(tmp_path, config) as running:
+        assert "echo" in await running.tools()
+        lines = list(map(command_line, children(running.process.pid)))
+        assert any(b"--resident" in line for line in lines)
+        assert not any(b"elsewhere.db" in line for line in lines)
+    assert (tmp_path / "elsewhere.db").exists()
+    assert not (tmp_path / "state" / "portcullis.db").exists()
 
 
 async def test_without_a_state_directory_each_configuration_has_its_own(tmp_path: Path):

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.mcp.answers import Answer, ServerRequest, Unusable, parse_any
-from gateway.mcp.lines import Lines, progress_token, topic
+from gateway.mcp.lines import Lines, one_line, progress_token, topic
 
 MAX = 20
 
 
-def fed(data: bytes, cuts: list[int], max_bytes: int = MAX) -> tuple[list[bytes], bytes]:
+def fed(data: bytes, cuts: list[int], max_bytes: int = MAX) -> tuple[list[bytes | None], bytes]:
     lines = Lines(max_bytes)
-    found: list[bytes] = []
+    found: list[bytes | None] = []
     at = 0
     for cut in [*sorted(cuts), len(data)]:
         found += lines.feed(data[at : max(cut, at)])
@@ -28,17 +28,14 @@ def fed(data: bytes, cuts: list[int], max_bytes: int = MAX) -> tuple[list[bytes]
 def test_lines_are_the_same_however_they_are_cut_up(pieces: list[bytes], cuts: list[int]):
     data = b"\n".join(pieces)
     *whole, last = data.split(b"\n")
-    wanted = [b"" if len(line) > MAX else line for line in whole if line.strip() or len(line) > MAX]
+    wanted = [None if len(line) > MAX else line for line in whole]
     found, rest = fed(data, cuts)
-    if len(last) > MAX:
-        assert (found, rest) == ([*wanted, b""], b"")
-    else:
-        assert (found, rest) == (wanted, last if last.strip() else b"")
+    assert (found, rest) == (([*wanted, None], b"") if len(last) > MAX else (wanted, last))
 
 
-def test_a_line_that_is_too_long_is_one_empty_one_and_the_next_is_read():
+def test_a_line_that_is_too_long_is_said_to_be_so_once_and_the_next_is_read():
     lines = Lines(3)
-    assert lines.feed(b"abc\nabcd") == [b"abc", b""]
+    assert lines.feed(b"abc\nabcd") == [b"abc", None]
     assert lines.feed(b"efg" * 1000) == []
     assert lines.feed(b"h\nab") == []
     assert lines.feed(b"c\n") == [b"abc"]
@@ -50,6 +47,14 @@ def test_a_long_line_in_small_pieces_is_kept_as_it_came_until_its_end():
         assert lines.feed(b"x" * 50) == []
     assert len(lines._pending) == 10_001 - 1
     assert lines.feed(b"\n") == [b"x" * 500_000]
+
+
+@given(st.recursive(st.text() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+def test_one_line_says_the_same_as_many(value: object):
+    for pretty in (json.dumps(value, indent=2), json.dumps(value, indent="\r\n")):
+        line = one_line(pretty.encode())
+        assert not {b"\n", b"\r"} & {line[at : at + 1] for at in range(len(line))}
+        assert json.loads(line) == value
 
 
 def notification(method: str, params: object) -> ServerRequest:

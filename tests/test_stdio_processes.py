@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import os
 import signal
@@ -16,6 +17,7 @@ from gateway.upstream import process, processes
 from gateway.upstream.owner import Owner
 from gateway.upstream.pool import Upstreams
 from gateway.upstream.slots import NoRoom, Slots
+from gateway.upstream.stderr import Voice
 from gateway.upstream.target import StdioTarget
 from tests.support.clock import Clock
 from tests.support.local import about, asked, call, caller, command, local, sent, text
@@ -32,6 +34,17 @@ def hasty():
         yield
     finally:
         process.EOF_SECONDS, process.TERM_SECONDS = before
+
+
+@contextlib.contextmanager
+def listened_to(size, seconds):
+    """Read no more of a stderr than so many bytes at a time, with a pause between."""
+    before = process.STDERR_BYTES, process.STDERR_SECONDS
+    process.STDERR_BYTES, process.STDERR_SECONDS = size, seconds
+    try:
+        yield
+    finally:
+        process.STDERR_BYTES, process.STDERR_SECONDS = before
 
 
 async def gone(pid: int) -> None:
@@ -113,6 +126,45 @@ async def test_a_stop_closes_stdin_then_sends_sigterm_and_kills_in_the_end():
         assert not alive(stubborn)
 
 
+async def test_a_server_that_heeds_sigterm_alone_is_told_so_before_anything_is_killed(caplog):
+    caplog.set_level(logging.INFO)
+    with hasty():
+        process.TERM_SECONDS = 30.0
+        async with local("--lingering") as upstreams:
+            await about(upstreams)
+    # What a kill leaves is 137.
+    assert "has ended with status 5" in caplog.text
+
+
+async def test_a_guard_that_its_server_has_stopped_ends_everything_all_the_same():
+    with hasty():
+        async with local("--stubborn") as upstreams:
+            found = await about(upstreams)
+            child = int(await text(upstreams, "spawn"))
+            os.kill(found["parent"], signal.SIGSTOP)
+        assert not any(map(alive, (found["pid"], found["parent"], child)))
+
+
+async def test_a_chain_of_processes_that_are_over_before_they_can_be_killed_is_ended(tmp_path):
+    with hasty():
+        async with local() as upstreams:
+            assert await text(upstreams, "hop", file=str(tmp_path / "lock")) == "hopping"
+            with (tmp_path / "lock").open("a") as file:
+                await until(lambda: not is_free(file))
+        with (tmp_path / "lock").open("a") as file:
+            assert is_free(file)
+
+
+def is_free(file) -> bool:
+    """Whether nobody holds the lock of a file; it is ours then until the file is closed."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    fcntl.flock(file, fcntl.LOCK_UN)
+    return True
+
+
 async def test_what_a_server_has_started_ends_with_it_even_in_a_session_of_its_own():
     async with local() as upstreams:
         children = [int(await text(upstreams, "spawn")) for _ in range(2)]
@@ -159,6 +211,39 @@ async def test_a_process_that_never_speaks_is_given_up_after_its_time_to_start()
             await until(lambda: not len(upstreams.slots))
 
 
+async def test_a_process_that_was_not_ready_in_time_for_one_call_is_found_by_the_next(tmp_path):
+    trace, gate = tmp_path / "trace", tmp_path / "gate"
+    async with local("--trace", trace, "--gate", gate, timeout_seconds=0.3) as upstreams:
+        with pytest.raises(UpstreamFailed, match=r"was not ready within 0\.3 s"):
+            await call(upstreams, "echo")
+        gate.touch()
+        await until_started_again(upstreams)
+    assert [one["method"] for one in sent(trace)].count("server/discover") == 1
+
+
+async def test_a_process_whose_last_word_is_that_it_speaks_the_protocol_was_not_started(tmp_path):
+    clock = Clock()
+    async with local("--era", "parting", "--trace", tmp_path / "trace", options={"clock": clock}) as upstreams:
+        for starts in (1, 2):
+            with pytest.raises(UpstreamFailed, match="ended before it answered"):
+                await call(upstreams, "echo")
+            assert "is started again" in str(await failure(upstreams))
+            assert [one["method"] for one in sent(tmp_path / "trace")].count("server/discover") == starts
+            clock.advance(10)
+        await until(lambda: not len(upstreams.slots))
+
+
+async def test_a_start_that_is_given_up_takes_no_place():
+    for steps in range(6):
+        async with local() as upstreams:
+            starting = asyncio.create_task(upstreams._servers["local"]._starter.start(caller()))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            await until(lambda: not len(upstreams.slots))
+
+
 async def test_a_server_that_does_not_read_is_written_no_more_than_it_takes_and_loses_nothing():
     async with local() as upstreams:
         pid = (await about(upstreams))["pid"]
@@ -197,6 +282,14 @@ async def test_who_floods_its_stdout_with_what_nobody_asked_for_is_ended():
                 await call(upstreams, "flood", size=20_000_000)
 
 
+@pytest.mark.parametrize("line", ["", " ", "no message", "[]", '{"jsonrpc":"2.0","id":0,"result":{}}'])
+async def test_however_little_each_line_says_a_flood_of_them_ends_its_process(line):
+    with hasty():
+        async with local() as upstreams:
+            with pytest.raises(UpstreamFailed, match="says too much that nobody asked for"):
+                await call(upstreams, "babble", line=line, times=70_000)
+
+
 async def test_what_is_no_message_on_stdout_is_passed_over_and_said_once(caplog):
     async with local() as upstreams:
         for line in ("Listening…", "[]", '{"jsonrpc":"2.0","id":99,"result":{}}', "", '{"jsonrpc":"2.0","id":{}}'):
@@ -218,6 +311,35 @@ async def test_stderr_is_in_the_log_line_by_line_and_no_more_than_can_be_read(ca
     assert "said 802 lines more, which are left out" in caplog.text
 
 
+async def test_who_floods_its_stderr_is_read_a_while_later_and_still_answers(caplog):
+    caplog.set_level(logging.INFO)
+    async with local() as upstreams:
+        with listened_to(64 * 1024, 0.001):
+            # Many times what is read at once: it is read on after each pause.
+            assert await text(upstreams, "complain", text="", times=1_000_000) == "complained"
+            assert await text(upstreams, "complain", text="the end") == "complained"
+        with listened_to(64 * 1024, 3600.0), hasty():
+            flooding = asyncio.create_task(call(upstreams, "complain", text="x" * 100, times=10_000))
+            stderr = (await running(upstreams)).pipe.process._transport.get_pipe_transport(2)
+            await until(lambda: not stderr.is_reading())
+            assert await text(upstreams, "recall") == ""
+            assert not flooding.done()
+            flooding.cancel()
+            await upstreams.close()
+    said = [record.getMessage() for record in caplog.records if "stdio" in record.name]
+    assert sum(" says: " in one for one in said) <= 200
+    assert any("lines more, which are left out" in one for one in said)
+
+
+async def test_the_last_words_of_a_flood_are_known():
+    voice = Voice("local", Clock())
+    voice.hear(b"x\n" * 500 + b"why it\n\n ended\n\n")
+    assert voice.last_words == " ended"
+    for words in (b"and", b" this", b"\n", b"\n\n", b"not yet"):
+        voice.hear(words)
+    assert voice.last_words == "and this"
+
+
 async def test_a_process_that_says_its_tools_are_others_has_them_listed_anew():
     async with local() as upstreams:
         before = await upstreams.list_tools("local")
@@ -227,6 +349,16 @@ async def test_a_process_that_says_its_tools_are_others_has_them_listed_anew():
         # What that one process offers is its owner's: a fresh one was asked.
         assert after is not before
         assert after == before
+
+
+async def test_tools_are_listed_anew_after_an_hour_by_a_process_that_is_not_kept(tmp_path):
+    clock = Clock()
+    async with local("--trace", tmp_path / "trace", options={"clock": clock}) as upstreams:
+        for listed, minutes in ((1, 0), (1, 60), (2, 1)):
+            clock.advance(60 * minutes)
+            await upstreams.list_tools("local")
+            assert [one["method"] for one in sent(tmp_path / "trace")].count("tools/list") == listed
+            await until(lambda: not len(upstreams.slots))
 
 
 async def test_there_are_only_so_many_processes_in_all_and_the_longest_idle_makes_room(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 from gateway.errors import UpstreamFailed
 from gateway.model import ANONYMOUS
 from gateway.upstream import era
+from gateway.upstream.command import environment
 from tests.support.local import about, asked, call, caller, local, sent, text
 from tests.support.local_server import TOOLS
 from tests.support.wait import until
@@ -152,6 +153,20 @@ async def test_nothing_of_a_request_is_in_a_command_line_and_nothing_of_the_gate
         inherited = {"HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER"}
         assert set(found["environment"]) <= inherited | {"TOKEN"}
         assert "s3cret" not in command_line(found["parent"])
+
+
+def test_a_process_speaks_utf_8_where_the_gateway_says_nothing_of_a_language():
+    assert environment({}, {"PATH": "/bin", "SECRET": "s"}) == {"LANG": "C.UTF-8", "PATH": "/bin"}
+    assert environment({"PATH": "/opt"}, {"PATH": "/bin", "LANG": "de_DE"}) == {"LANG": "de_DE", "PATH": "/opt"}
+
+
+async def test_a_message_is_one_line_to_a_server_whoever_wrote_what_is_in_it(tmp_path):
+    async with local("--trace", tmp_path / "trace") as upstreams:
+        await about(upstreams)
+        with upstreams._servers["local"]._taken(caller()) as seat:
+            await seat.running.pipe.tell(b'{"jsonrpc":"2.0",\n"method":\r"notifications/nothing"}', {})
+            await call(upstreams, "echo")
+    assert [one["method"] for one in sent(tmp_path / "trace")][-2:] == ["notifications/nothing", "tools/call"]
 
 
 def command_line(pid: int) -> str:

@@ -13,7 +13,7 @@ from gateway.mcp import envelope, results
 from gateway.mcp.envelope import Notification, Request
 from gateway.mcp.eras import Action, classify_line
 from gateway.mcp.errors import INTERNAL_ERROR, INVALID_REQUEST, Rejection
-from gateway.mcp.lines import Lines
+from gateway.mcp.lines import Lines, one_line
 from gateway.model import RequestInfo
 from gateway.recording import Caller
 
@@ -69,14 +69,15 @@ class StdioAgent:
         async for chunk in chunks:
             for line in lines.feed(chunk):
                 await self._heard(line)
-        if rest := lines.rest():
-            await self._heard(rest)
+        await self._heard(lines.rest())
         if self._under_way:
             _, late = await asyncio.wait(self._under_way.values(), timeout=patience())
             for task in late:
                 task.cancel()
 
-    async def _heard(self, line: bytes) -> None:
+    async def _heard(self, line: bytes | None) -> None:
+        if line is not None and not line.strip():
+            return
         message = envelope.parse(line) if line else Rejection(413, INVALID_REQUEST, "the message is too large")
         if isinstance(message, Rejection):
             await self._refused(message)
@@ -107,7 +108,7 @@ class StdioAgent:
 
     def _cancel(self, id_: object) -> None:
         task = self._under_way.get(id_) if isinstance(id_, str | int) else None
-        # 1 == 1.0 == True, and ids keep their type; the handshake may not be cancelled (basic/utilities/cancellation).
+        # 1 == 1.0 == True, and ids keep their type.
         if task is not None and type(id_) in (str, int):
             task.cancel()
 
@@ -121,7 +122,8 @@ class StdioAgent:
         except Exception:  # (one request that goes wrong must not leave its agent waiting)
             LOG.exception("a request failed with an error that nothing expected")
             body = results.error(message.id, INTERNAL_ERROR, "Internal error")
-        await self._say(body)
+        # What a server answered is passed on as it wrote it, and not every server writes one line.
+        await self._say(one_line(body))
 
     async def _body(self, message: Request, route: Route) -> bytes:
         if route.action is Action.INITIALIZE:

@@ -13,10 +13,18 @@ if TYPE_CHECKING:
 Token = int | str
 
 
-class Lines:
-    """Feed it what came through a pipe; it gives back the lines that are whole, and no blank ones.
+def one_line(message: bytes) -> bytes:
+    """Return a JSON text without line ends, which can only be blanks between what it says (RFC 8259, section 2).
 
-    An empty line stands for one of more than `max_bytes`, of which nothing is kept.
+    What others wrote may hold some, and after each of them a line that only looks like a message.
+    """
+    return message.replace(b"\n", b" ").replace(b"\r", b" ")
+
+
+class Lines:
+    """Feed it what came through a pipe; it gives back the lines that are whole, blank ones too.
+
+    None stands for one of more than `max_bytes`, of which nothing is kept.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -25,7 +33,7 @@ class Lines:
         self._size = 0
         self._skipping = False
 
-    def feed(self, chunk: bytes) -> list[bytes]:
+    def feed(self, chunk: bytes) -> list[bytes | None]:
         """Return the lines that this chunk completes."""
         if self._skipping:
             _, end, chunk = chunk.partition(b"\n")
@@ -37,20 +45,20 @@ class Lines:
             return self._begun()
         *lines, rest = b"".join(self._pending).split(b"\n")
         self._pending, self._size = [rest], len(rest)
-        return [line if len(line) <= self._max_bytes else b"" for line in lines if line.strip()] + self._begun()
+        return [line if len(line) <= self._max_bytes else None for line in lines] + self._begun()
 
     def rest(self) -> bytes:
         """Return what was left without an end, when nothing more comes."""
         rest = b"".join(self._pending)
         self._pending, self._size = [], 0
-        return rest if rest.strip() else b""
+        return rest
 
-    def _begun(self) -> list[bytes]:
+    def _begun(self) -> list[bytes | None]:
         """Give up a line that has become too long before its end."""
         if self._size <= self._max_bytes:
             return []
         self._pending, self._size, self._skipping = [], 0, True
-        return [b""]
+        return [None]
 
 
 class _Meta(msgspec.Struct):

@@ -29,7 +29,6 @@ class Inbox:
 
     status = OK
     session = None
-    content_type = "application/json"
     last_event_id = None
     retry = None
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
 
-from gateway.mcp.lines import Lines
+from gateway.mcp.lines import Lines, one_line
 from gateway.upstream.failures import MAX_ANSWER_BYTES
 
 if TYPE_CHECKING:
@@ -22,9 +23,13 @@ GUARD = Path(__file__).parent.with_name("guard.py")
 # basic/lifecycle leaves the times to us.
 EOF_SECONDS = 2.0
 TERM_SECONDS = 2.0
-KILL_SECONDS = 2.0
+# Killed itself, a guard would leave what it has not found yet.
+KILL_SECONDS = 10.0
 # What has ended says so by the end of its output; a stranger may hold that open.
 LAST_WORDS_SECONDS = 1.0
+# After so much on stderr the next is read a while later: who floods it waits, and costs nobody else anything.
+STDERR_BYTES = 4 * 1024 * 1024
+STDERR_SECONDS = 1.0
 
 
 class Ended(ConnectionError):
@@ -46,6 +51,7 @@ class Process(asyncio.SubprocessProtocol):
         self._say = say
         self._end = end
         self._lines = Lines(MAX_ANSWER_BYTES)
+        self._complained = 0
         self._transport: asyncio.SubprocessTransport | None = None
         self._stdin: asyncio.WriteTransport | None = None
         self._room = asyncio.Event()
@@ -94,7 +100,7 @@ class Process(asyncio.SubprocessProtocol):
             return False
         if not squeezing and not self._room.is_set():
             return False
-        self._stdin.write(line + b"\n")
+        self._stdin.write(one_line(line) + b"\n")
         return True
 
     async def stop(self) -> None:
@@ -103,7 +109,7 @@ class Process(asyncio.SubprocessProtocol):
         if self._stdin is not None:
             self._stdin.close()
         if not await self._gone_within(EOF_SECONDS):
-            self._terminate()
+            self._signal(signal.SIGTERM)
             if not await self._gone_within(TERM_SECONDS):
                 await self._kill()
         self._forget_lifeline()
@@ -114,17 +120,17 @@ class Process(asyncio.SubprocessProtocol):
             self._transport.close()
 
     async def _kill(self) -> None:
-        # The guard kills everything, and ends with it.
+        # The guard kills everything, and ends with it; its server may have stopped it.
         self._forget_lifeline()
-        if not await self._gone_within(KILL_SECONDS) and self._transport is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._transport.kill()
+        self._signal(signal.SIGCONT)
+        if not await self._gone_within(KILL_SECONDS):
+            self._signal(signal.SIGKILL)
             await self.gone.wait()
 
-    def _terminate(self) -> None:
+    def _signal(self, number: signal.Signals) -> None:
         if self._transport is not None:
             with contextlib.suppress(ProcessLookupError):
-                self._transport.terminate()
+                self._transport.send_signal(number)
 
     def _forget_lifeline(self) -> None:
         lifeline, self._lifeline = self._lifeline, None
@@ -148,14 +154,25 @@ class Process(asyncio.SubprocessProtocol):
         """Hand on what it says."""
         if fd == 2:
             self._say(data)
-        if fd == 2 or self.ended:
+            self._slow_down(len(data))
             return
-        for line in self._lines.feed(data):
-            if line:
-                self._hear(line)
-            else:
+        for line in self._lines.feed(data) if not self.ended else ():
+            if line is None:
                 # Whose answer it was, nobody knows.
                 self.fail(f"wrote a line of more than {MAX_ANSWER_BYTES // 1024 // 1024} MiB")
+            else:
+                self._hear(line)
+            if self.ended:
+                break
+
+    def _slow_down(self, size: int) -> None:
+        self._complained += size
+        stderr = self._transport.get_pipe_transport(2) if self._transport is not None else None
+        if self._complained >= STDERR_BYTES and stderr is not None:
+            self._complained = 0
+            reading = cast("asyncio.ReadTransport", stderr)
+            reading.pause_reading()
+            asyncio.get_running_loop().call_later(STDERR_SECONDS, reading.resume_reading)
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002
         """Take the end of its stdout, or of its reading, for its own."""

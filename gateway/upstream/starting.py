@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -98,6 +99,9 @@ class Starter:
         LOG.info("%s: process %d is started", running.who, process.pid)
         try:
             era = await running.server.open(older=older)
+            if process.ended:
+                # Its last words were that it speaks the protocol; nobody would hear of its end any more.
+                raise UpstreamFailed(self._target.server, process.why)
             speaks = True
         except UpstreamFailed as error:
             said = f", and said last: {last}" if (last := running.voice.last_words) else ""
@@ -119,14 +123,14 @@ class Starter:
             raise UpstreamFailed(name, "has no room to run: as many processes as there may be are at work") from error
         voice = Voice(command.name, self._clock)
         pipe = Pipe(name, voice)
-        try:
-            await pipe.process.start(command)
-        except OSError as error:
-            LOG.error("%s cannot be started: %s", command.name, error)
-            raise NotStarted(name, "cannot be started") from error
-        finally:
-            if not pipe.process.pid:
-                self._slots.free(slot)
+        with ExitStack() as undone:
+            undone.callback(self._slots.free, slot)
+            try:
+                await pipe.process.start(command)
+            except OSError as error:
+                LOG.error("%s cannot be started: %s", command.name, error)
+                raise NotStarted(name, "cannot be started") from error
+            undone.pop_all()
         server = UpstreamServer(self._target, pipe, Errands(), self._clock)
         running = Running(pipe, server, slot, voice, command.name, self._clock())
         slot.end = lambda: asyncio.shield(self.stop(running))

@@ -23,41 +23,59 @@ class Voice:
         self._who = who
         self._clock = clock
         self._rest = b""
+        self._last = b""
         self._until = 0.0
-        self._said = self._left_out = 0
-        self.last_words = ""
+        self._room = self._left_out = 0
+
+    @property
+    def last_words(self) -> str:
+        """The last line that is not blank."""
+        return _text(self._last)
 
     def hear(self, data: bytes) -> None:
         """Take what came."""
-        *lines, rest = data.split(b"\n")
+        self._open_window()
+        *lines, rest = data.split(b"\n", self._room)
         for line in lines:
-            self._line(self._rest + line[: MAX_LINE_BYTES - len(self._rest)])
-            self._rest = b""
+            self._line(line)
+        self._room -= len(lines)
+        if b"\n" in rest:
+            rest = self._passed_over(rest)
         # Of a line that is longer than shown, the end is dropped as it comes.
         self._rest += rest[: MAX_LINE_BYTES - len(self._rest)]
 
     def close(self) -> None:
         """Say what was left without an end, and how much was left out."""
-        self._line(self._rest)
-        self._rest = b""
+        if self._rest:
+            self.hear(b"\n")
         self._count_left_out()
 
-    def _line(self, line: bytes) -> None:
-        text = line.decode(errors="backslashreplace").rstrip()
-        if not text:
-            return
-        self.last_words = text
+    def _open_window(self) -> None:
         now = self._clock()
         if now >= self._until:
             self._count_left_out()
-            self._until, self._said = now + WINDOW_SECONDS, 0
-        if self._said >= LINES_A_WINDOW:
-            self._left_out += 1
-            return
-        self._said += 1
-        LOG.info("%s says: %s", self._who, text)
+            self._until, self._room = now + WINDOW_SECONDS, LINES_A_WINDOW
+
+    def _line(self, end: bytes) -> None:
+        line = self._rest + end[: MAX_LINE_BYTES - len(self._rest)]
+        self._rest = b""
+        if text := _text(line):
+            self._last = line
+            LOG.info("%s says: %s", self._who, text)
+
+    def _passed_over(self, data: bytes) -> bytes:
+        """Count lines without a look at each, keep the last of them, and return what follows it."""
+        whole, _, rest = data.rpartition(b"\n")
+        self._left_out += whole.count(b"\n") + 1
+        last = (self._rest + whole).rstrip().rpartition(b"\n")[2]
+        self._last, self._rest = last[:MAX_LINE_BYTES] or self._last, b""
+        return rest
 
     def _count_left_out(self) -> None:
         if self._left_out:
             LOG.warning("%s said %d lines more, which are left out", self._who, self._left_out)
             self._left_out = 0
+
+
+def _text(line: bytes) -> str:
+    return line.decode(errors="backslashreplace").rstrip()

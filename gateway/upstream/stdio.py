@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -25,8 +26,11 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("portcullis.stdio")
 
-# What a process may say that is about nothing that is under way, between two answers.
+# What a process may say that is about nothing that is under way, between two answers and in so long a time; however
+# short, a line has its price, because reading one is what costs.
 MAX_CHATTER_BYTES = MAX_ANSWER_BYTES
+LINE_BYTES = 256
+CHATTER_SECONDS = 60.0
 
 
 class Asking:
@@ -89,6 +93,7 @@ class Pipe:
         self._tokens: dict[Token, int] = {}
         self._attending: list[Inbox] = []
         self._chatter = 0
+        self._chatter_until = 0.0
         self._odd = False
 
     async def ask(self, id_: int, body: bytes, headers: Mapping[str, str]) -> Reply:
@@ -166,18 +171,27 @@ class Pipe:
         self._attending.remove(inbox)
 
     def _heard(self, line: bytes) -> None:
+        if self._taken(line):
+            return
+        now = asyncio.get_running_loop().time()
+        if now >= self._chatter_until:
+            self._chatter, self._chatter_until = 0, now + CHATTER_SECONDS
+        self._chatter += LINE_BYTES + len(line)
+        if self._chatter > MAX_CHATTER_BYTES:
+            self.process.fail("says too much that nobody asked for")
+
+    def _taken(self, line: bytes) -> bool:
+        """Give a message to whom it is for, and return whether there was somebody."""
+        if not line or line.isspace():
+            return False
         try:
             found = parse_any(line)
         except Unusable as error:
-            self._no_message(line, error)
-            return
-        if isinstance(found, ServerRequest):
-            taken = self._asked(found) if found.id is not None else self._told(found)
-        else:
-            taken = self._answered(*found)
-        self._chatter = 0 if taken else self._chatter + len(line)
-        if self._chatter > MAX_CHATTER_BYTES:
-            self.process.fail("says too much that nobody asked for")
+            self._warn(error)
+            return False
+        if not isinstance(found, ServerRequest):
+            return self._answered(*found)
+        return self._asked(found) if found.id is not None else self._told(found)
 
     def _answered(self, id_: bytes, answer: Answer) -> bool:
         # Late answers to what was taken back are nothing strange.
@@ -185,6 +199,7 @@ class Pipe:
         if inbox is None:
             return False
         inbox.finish(answer)
+        self._chatter = 0
         return True
 
     def _asked(self, message: ServerRequest) -> bool:
@@ -213,8 +228,7 @@ class Pipe:
         taken = [inbox.put(message) for inbox in self._attending]
         return any(taken)
 
-    def _no_message(self, line: bytes, error: Unusable) -> None:
-        self._chatter += len(line)
+    def _warn(self, error: Unusable) -> None:
         if not self._odd:
             self._odd = True
             LOG.warning("%s writes to its stdout what is no message: it %s", self._server, error)

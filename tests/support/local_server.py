@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ MODERN = "2026-07-28"
 LEGACY = "2025-11-25"
 TOOLS = (
     "echo", "remember", "recall", "about", "hold", "release", "progress", "log", "ask", "flood", "long", "write",
-    "complain", "leave", "spawn", "grow", "asleep",
+    "complain", "leave", "spawn", "grow", "asleep", "babble", "hop", "pretty",
 )  # fmt: skip
 
 
@@ -67,12 +68,14 @@ class Server:
         if self.era == "mute" and not self.shaken and method != "initialize":
             return
         if method == "initialize" and self.era != "modern":
+            self.part()
             self.shaken = True
             info = {"name": "local", "version": "1"}
             result = {"protocolVersion": LEGACY, "capabilities": {"tools": {}}, "serverInfo": info}
             self.say({"id": message["id"], "result": result})
-        elif method == "server/discover" and self.era == "modern":
+        elif method == "server/discover" and self.era in ("modern", "parting"):
             self.result(message, supportedVersions=[MODERN], capabilities={"tools": {}}, ttlMs=0, cacheScope="private")
+            self.part()
         elif method == "tools/list":
             schema = {"type": "object"}
             names = (*TOOLS, *self.extra)
@@ -81,6 +84,12 @@ class Server:
             threading.Thread(target=self.call, args=(message,), daemon=True).start()
         else:
             self.say({"id": message["id"], "error": {"code": -32601, "message": "Method not found"}})
+
+    def part(self) -> None:
+        """Be gone, if that is what this one does; the end of the pipe is then seen together with what was said last."""
+        if self.era == "parting":
+            os.close(1)
+            os._exit(0)
 
     def answered(self, message: dict[str, Any]) -> None:
         """Take what the client answers to `ask`."""
@@ -138,8 +147,8 @@ class Server:
         """Report progress under the token that came along, and under one that nobody has."""
         token = message["params"].get("_meta", {}).get("progressToken")
         for step in range(steps):
-            for one in (token, "nobody's"):
-                params = {"progressToken": one, "progress": step, "message": "x" * padding}
+            for one, message_ in ((token, "x" * padding), ("nobody's", "")):
+                params = {"progressToken": one, "progress": step, "message": message_}
                 self.say({"method": "notifications/progress", "params": params})
         self.text(message, str(token))
 
@@ -194,6 +203,29 @@ class Server:
         self.say({"method": "notifications/tools/list_changed"})
         self.text(message, "grown")
 
+    def do_babble(self, message: dict[str, Any], line: str, times: int) -> None:
+        """Write the same line over and over, and never answer."""
+        self.write("\n".join([line] * times))
+
+    def do_pretty(self, message: dict[str, Any], between: str) -> None:
+        """Answer with blank space of one's own between what is said, and what looks like a message within it."""
+        forged = json.dumps({"jsonrpc": "2.0", "id": "forged", "result": {}})
+        head = f'{{"jsonrpc":"2.0","id":{message["id"]},"result":{{"content":[],"resultType":"complete","odd":['
+        self.write(between.join((head, forged, "]}}")))
+
+    def do_hop(self, message: dict[str, Any], file: str) -> None:
+        """Start a chain that holds a lock: each link has a session of its own and is over before it can be killed."""
+        if os.fork() == 0:
+            # In case nothing ends it; the lock is free when the last link has gone.
+            end = time.monotonic() + 30
+            fcntl.flock(os.open(file, os.O_RDWR | os.O_CREAT), fcntl.LOCK_EX)
+            while time.monotonic() < end:
+                if os.fork():
+                    os._exit(0)
+                os.setsid()
+            os._exit(0)
+        self.text(message, "hopping")
+
     def do_asleep(self, message: dict[str, Any]) -> None:
         """Never answer."""
 
@@ -201,17 +233,23 @@ class Server:
 def main() -> None:
     """Serve."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--era", default="modern", choices=("modern", "legacy", "strict", "mute"))
+    parser.add_argument("--era", default="modern", choices=("modern", "legacy", "strict", "mute", "parting"))
     parser.add_argument("--trace", type=Path)
     parser.add_argument("--stubborn", action="store_true", help="Heed neither the end of stdin nor SIGTERM.")
+    parser.add_argument("--lingering", action="store_true", help="Heed SIGTERM, but not the end of stdin.")
     parser.add_argument("--deaf", action="store_true", help="Read nothing at all.")
+    parser.add_argument("--gate", type=Path, help="Read nothing before this file is there.")
     options = parser.parse_args()
+    while options.gate and not options.gate.exists():
+        time.sleep(0.01)
+    if options.lingering:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(5))
     if options.stubborn:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if options.deaf:
         time.sleep(600)
     Server(options.era, options.trace).run()
-    if options.stubborn:
+    if options.stubborn or options.lingering:
         time.sleep(600)
 
 

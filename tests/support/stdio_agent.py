@@ -49,10 +49,14 @@ class StdioAgent:
         message = {"jsonrpc": "2.0", "method": method, "params": params}
         self.write(json.dumps(message if id_ is None else {**message, "id": id_}).encode() + b"\n")
 
+    async def line(self) -> bytes:
+        """Return the next line, nothing where there is none any more."""
+        assert self.process.stdout is not None
+        return await asyncio.wait_for(self.process.stdout.readline(), SECONDS)
+
     async def receive(self) -> Any:
         """Return the next message, None where there is none any more."""
-        assert self.process.stdout is not None
-        line = await asyncio.wait_for(self.process.stdout.readline(), SECONDS)
+        line = await self.line()
         return json.loads(line) if line else None
 
     async def answer(self, id_: Any) -> Any:
