@@ -171,14 +171,14 @@ class Inventory:
         digest = await asyncio.to_thread(_digest, tools)
         if self._defined.get(server) != digest:
             definitions = await asyncio.to_thread(_definitions, server, tools)
-            if server not in self._refreshing:
-                return
-            self._definitions[server], self._defined[server] = definitions, digest
-            self._encoded.clear()
-        elif server not in self._refreshing:
-            return
-        self._listings[server] = Listing(len(tools), None, self._clock())
-        await self._write(server, digest, tools)
+            if server in self._refreshing:
+                self._definitions[server], self._defined[server] = definitions, digest
+                self._encoded.clear()
+        if server in self._refreshing:
+            await self._write(server, digest, tools)
+        if server in self._refreshing:
+            # After that: whoever takes it for listed goes by what the ledger has.
+            self._listings[server] = Listing(len(tools), None, self._clock())
 
     async def _write(self, server: str, digest: str, tools: Sequence[Tool]) -> None:
         if self._kept.get(server) == digest:

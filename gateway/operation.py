@@ -103,7 +103,7 @@ class Gateway:
             LOG.debug("waiting for %s", ", ".join(missing))
             await asyncio.sleep(SETTLE_SECONDS)
         if self.in_touch:
-            await self.rooms.replication.applied((await self._standing()).revision)
+            await self.rooms.replication.catch_up((await self._standing()).revision, CATCH_UP_SECONDS)
 
     async def follow_bundles(self) -> None:
         """Keep looking at the bundles that OPA has, until cancelled; at first, and after each start of it, at once."""

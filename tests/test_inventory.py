@@ -30,6 +30,8 @@ class Servers:
         self.listed: list[str] = []
         self.kept = []
         self.ledger_down = False
+        self.keeping = asyncio.Event()
+        self.keeping.set()
         self.now = 1_790_000_000.0
 
     async def list_tools(self, server):
@@ -45,6 +47,7 @@ class Servers:
         if self.ledger_down:
             raise Unavailable("the disk is full")
         self.kept.append(inventory)
+        await self.keeping.wait()
 
     def inventory(self, mode=Mode.FRONT_DOOR):
         return Inventory(self.offers, mode, list_tools=self.list_tools, keep=self.keep, clock=lambda: self.now)
@@ -101,6 +104,17 @@ async def test_what_is_kept_names_the_tools_and_changes_with_their_definitions(s
     assert b'"title":"new"' in (await inventory.fragments(["payments/refund"], View.FLAT))[0].modern.replace(
         b": ", b":"
     )
+
+
+async def test_a_server_is_listed_once_the_ledger_has_what_it_offers(servers):
+    inventory = servers.inventory()
+    servers.keeping.clear()
+    listing = asyncio.create_task(inventory.refresh_all())
+    await until(lambda: len(servers.kept) == 2)
+    assert inventory.unlisted == ("crm", "payments")
+    servers.keeping.set()
+    await listing
+    assert inventory.unlisted == ()
 
 
 async def test_the_digest_does_not_depend_on_the_order_in_which_a_server_lists(servers):
