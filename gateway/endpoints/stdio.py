@@ -92,7 +92,7 @@ class StdioAgent:
             self._cancel(message.params.get("requestId"))
 
     async def _refused(self, rejection: Rejection, *, silently: bool = False) -> None:
-        self._gate.malformed(self._info(), rejection.message, self._principal)
+        self._gate.refusals.malformed(self._info(), rejection.message, self._principal)
         if not silently:
             await self._say(results.error(rejection.id, rejection.code, rejection.message, rejection.data))
 
