@@ -290,7 +290,7 @@ async def test_a36_what_cannot_be_read_is_counted_and_recorded_without_a_word_of
     assert info.ip == "127.0.0.1"
     assert info.id in answer.decode()
     assert "secret" not in why + answer.decode()
-    assert b'status="400"} 1.0' in metrics.exposition()
+    assert b'status="400"} 1.0' in await metrics.exposition()
 
 
 async def test_a_client_that_hangs_up_cancels_what_was_begun_for_it() -> None:
