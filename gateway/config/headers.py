@@ -45,7 +45,7 @@ def _filled(part: Part, caller: Principal) -> str:
         return part.reveal()
     if not isinstance(part, Claim):
         return part
-    said = caller.tenant if part is Claim.TENANT else caller.subject
+    said = caller.for_tenant if part is Claim.TENANT else caller.subject
     if said is None:
         raise CallerUnnamed("the caller has no tenant to tell the server of")
     return quote(said, safe=SAFE)
