@@ -28,6 +28,7 @@ MINTED = replace(
     STORED, id="c_4", hash=keys.sha256(TOKEN), principal="token:c_4", tenant="tenant:a", role="viewer",
     kind=CredentialKind.TENANT_TOKEN,
 )  # fmt: skip
+# By a clock that stands still, because the tests may run long after they were collected.
 INDEX = CredentialIndex(
     [
         STORED,
@@ -36,7 +37,8 @@ INDEX = CredentialIndex(
         MINTED,
         replace(MINTED, id="c_5", hash=keys.sha256(REVOKED_TOKEN), revoked_at=1),
         replace(MINTED, id="c_6", hash=keys.sha256(EXPIRED_TOKEN), expires_at=1),
-    ]
+    ],
+    clock=lambda: 0.0,
 )
 TENANT_KEYS = {digest_of(f"sha256:{keys.sha256(TENANTS)}"): TenantKey("tenant:b", "production")}
 

@@ -35,11 +35,15 @@ def stored(secret: str, principal: str, tenant: str | None, **more: Any) -> Cred
     return Credential(f"c_{hashed[:6]}", hashed, secret[:12], principal, "", None, tenant, 0, "tests", **more)
 
 
-CREDENTIALS = (
-    stored(KEY, "service:ci", "tenant:a"),
-    stored(TOKEN, "token:c_1", "tenant:a", kind=CredentialKind.TENANT_TOKEN),
-    stored(SERVICE, "service:front", None),
-    stored(ROOT, "user:root", None),
+# By a clock that stands still, because the tests may run long after they were collected.
+INDEX = CredentialIndex(
+    [
+        stored(KEY, "service:ci", "tenant:a"),
+        stored(TOKEN, "token:c_1", "tenant:a", kind=CredentialKind.TENANT_TOKEN),
+        stored(SERVICE, "service:front", None),
+        stored(ROOT, "user:root", None),
+    ],
+    clock=lambda: 0.0,
 )
 FOREIGN = ("tenant:b", "tenant:nobody", "tenant:A", "tenant:a ", "a", "*", "_internal", "x" * 200)
 
@@ -47,8 +51,7 @@ FOREIGN = ("tenant:b", "tenant:nobody", "tenant:A", "tenant:a ", "a", "*", "_int
 @pytest.fixture(scope="module", params=[False, True], ids=["", "act_as_on_mcp"])
 async def gate(issuer: Issuer, request: pytest.FixtureRequest) -> AsyncIterator[tuple[GateAlone, bool]]:
     auth = auth_of(issuer).model_copy(update={"act_as_on_mcp": request.param})
-    # What is known of keys is old after a while, and then counts for nothing: each gate reads them anew.
-    authn = Authn(auth, CredentialIndex(CREDENTIALS), {keys.digest(OWN): TenantKey("tenant:a", "team")})
+    authn = Authn(auth, INDEX, {keys.digest(OWN): TenantKey("tenant:a", "team")})
     async with gate_alone(Config(auth=auth), authn) as alone:
         yield alone, request.param
     await authn.close()
