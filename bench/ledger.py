@@ -26,10 +26,11 @@ from rich.table import Table
 from bench.figures import spread
 from bench.report import console
 from gateway import audit
+from gateway.ids import Ref
 from gateway.ledger import rows
 from gateway.ledger.chain import ORIGIN, columns, event_hash
 from gateway.ledger.connect import open_ledger
-from gateway.model import AuditEvent, ToolRef, Withdrawal
+from gateway.model import AuditEvent, Withdrawal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,7 +105,7 @@ async def mutating(ledger: Ledger, count: int) -> Cost:
     """Withdraw so many tools, one after the other."""
     with Meter() as meter:
         for number in range(count):
-            withdrawal = Withdrawal(ToolRef("payments", f"tool_{number}"), None, "user:root", 1)
+            withdrawal = Withdrawal(Ref.of_tool("payments", f"tool_{number}"), None, "user:root", 1)
             await ledger.withdraw(withdrawal, events(1)[0])
     return meter.cost(count)
 
@@ -117,7 +118,7 @@ async def hearing(ledger: Ledger, other: Ledger, count: int) -> list[float]:
     for number in range(count):
         waiting = asyncio.create_task(other.changed(5))
         await asyncio.sleep(0.03)
-        await ledger.withdraw(Withdrawal(ToolRef("heard", f"{number}"), None, "user:root", 1), events(1)[0])
+        await ledger.withdraw(Withdrawal(Ref.of_tool("heard", f"{number}"), None, "user:root", 1), events(1)[0])
         committed = time.perf_counter()
         await waiting
         took.append((time.perf_counter() - committed) * 1000)

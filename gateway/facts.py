@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.ids import Kind, Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @dataclass(frozen=True, slots=True)
 class ServerInventory:
-    """The tool names that a server offered when it was last listed. `digest` covers the definitions too."""
+    """The names of what a server offered when it was last listed. `digest` covers the definitions too."""
 
     server: str
     digest: str
     tools: tuple[str, ...]
     updated_at: int
+    prompts: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    templates: tuple[str, ...] = ()
+
+    @property
+    def refs(self) -> Iterator[Ref]:
+        """Everything that it offered."""
+        kinds = {Kind.TOOL: self.tools, Kind.PROMPT: self.prompts, Kind.RESOURCE: (*self.resources, *self.templates)}
+        return (Ref(self.server, kind, name) for kind, names in kinds.items() for name in names)
 
 
 @dataclass(frozen=True, slots=True)

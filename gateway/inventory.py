@@ -6,6 +6,7 @@ Servers are listed at start and each minute. While one is down, what it offered 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import time
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import Unavailable, UpstreamFailed
 from gateway.facts import ServerInventory
+from gateway.ids import Mode, Ref, flat_name
 from gateway.lru import Lru
 from gateway.mcp.tools import Fragment, Tool, fragment, joined
-from gateway.model import Mode, ToolRef, View, flat_name
+from gateway.model import View
 from gateway.single_flight import SingleFlight
 
 if TYPE_CHECKING:
@@ -122,7 +124,7 @@ class Inventory:
         """
         wanted = tuple(ids)
         found, missing = self._find(wanted, view)
-        if missing and await self._fetch({ToolRef.parse(id_).server for id_ in missing}):
+        if missing and await self._fetch({Ref.parse(id_).server for id_ in missing}):
             found, missing = self._find(wanted, view)
         self.left_out += len(missing)
         return found
@@ -222,11 +224,9 @@ class Inventory:
             for name in servers & self._refreshing.keys()
             if name not in self._listings or self._listings[name].at < latest
         ]
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FETCH_SECONDS):
                 await asyncio.gather(*(refresh() for refresh in asked))
-        except TimeoutError:
-            pass
         return bool(asked)
 
 
@@ -236,7 +236,7 @@ def _definitions(server: str, tools: Iterable[Tool]) -> Mapping[str, _Definition
 
 def _definition(server: str, tool: Tool) -> _Definition:
     plain = fragment(tool.definition, tool.name)
-    return _Definition(plain, fragment(tool.definition, flat_name(server, tool.name, Mode.EGRESS)))
+    return _Definition(plain, fragment(tool.definition, flat_name(Ref.of_tool(server, tool.name), Mode.EGRESS)))
 
 
 def _size(encoded: Fragment) -> int:

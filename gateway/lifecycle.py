@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.audit import AuditTrail
+    from gateway.ids import Ref
     from gateway.ledger import Ledger
-    from gateway.model import ToolRef
     from gateway.pdp.pdp import Pdp
     from gateway.replication import Applied, Replication
 
@@ -32,8 +32,8 @@ class Targets:
     has_server: Callable[[str], bool]
     is_member: Callable[[str, str], bool]
     has_tenant: Callable[[str], bool]
-    has_tool: Callable[[ToolRef], bool]
-    withdrawn_by_config: Callable[[ToolRef, str | None], bool]
+    has_tool: Callable[[Ref], bool]
+    withdrawn_by_config: Callable[[Ref, str | None], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Lifecycle:
         self._replication = replication
         self._targets = targets
 
-    async def withdraw(self, caller: Caller, ref: ToolRef, tenant: str | None) -> Done:
+    async def withdraw(self, caller: Caller, ref: Ref, tenant: str | None) -> Done:
         """Withdraw a tool from a tenant, or from everybody.
 
         Raises NotPermitted, NotFound, DecisionUnavailable, Unavailable; nothing is changed then.
@@ -70,7 +70,7 @@ class Lifecycle:
         applied = await self._replication.applied(revision)
         return Done(revision, applied, matched=self._targets.has_tool(ref))
 
-    async def restore(self, caller: Caller, ref: ToolRef, tenant: str | None) -> Done:
+    async def restore(self, caller: Caller, ref: Ref, tenant: str | None) -> Done:
         """Lift the runtime withdrawal for a tenant, or with None every runtime withdrawal of the tool."""
         with self._recording(caller, "ToolRestored", ref, tenant) as recording:
             await self._require(recording, caller, "mcp_servers:lifecycle", ref, tenant)
@@ -90,7 +90,7 @@ class Lifecycle:
         with Recording(self._trail, caller, action, "AuthorizationGranted") as recording:
             await self._require(recording, caller, action, None, None)
 
-    async def _still_withdrawn(self, ref: ToolRef, tenant: str | None) -> tuple[str, ...]:
+    async def _still_withdrawn(self, ref: Ref, tenant: str | None) -> tuple[str, ...]:
         by_config = self._targets.withdrawn_by_config(ref, tenant)
         left = [one for one in await self._ledger.withdrawals() if one.ref == ref and one.tenant is None]
         return tuple(word for word, holds in (("config", by_config), ("runtime", left)) if holds)
@@ -101,24 +101,24 @@ class Lifecycle:
             one.tenant is None and tenant is not None and self._targets.is_member(tenant, one.ref.server)
         )
 
-    def _recording(self, caller: Caller, type_: str, ref: ToolRef, tenant: str | None) -> Recording:
+    def _recording(self, caller: Caller, type_: str, ref: Ref, tenant: str | None) -> Recording:
         target = {
             "server": ref.server,
-            "name": audit.clipped(ref.tool),
+            "name": audit.clipped(ref.name),
             "id": audit.clipped(str(ref)),
             "tenant": tenant,
         }
         return Recording(self._trail, caller, "mcp_servers:lifecycle", type_, **target)
 
     async def _require(
-        self, recording: Recording, caller: Caller, action: str, ref: ToolRef | None, tenant: str | None
+        self, recording: Recording, caller: Caller, action: str, ref: Ref | None, tenant: str | None
     ) -> None:
         question = Question(
             action=action,
             principal=caller.principal,
             request=caller.request,
             server=ref.server if ref else None,
-            name=ref.tool if ref else None,
+            name=ref.name if ref else None,
             tenant=tenant,
         )
         decision = await recording.decided(self._pdp.admin(question))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -10,18 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SERVER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-TENANT_ID = re.compile(r"(?!_)[A-Za-z0-9._:-]{1,128}")
-TOOL_NAME = re.compile(r"[A-Za-z0-9_./-]{1,128}")
+    from gateway.ids import Kind, Ref
+
 # What OPA is fed, by the names that sync serves, OPA is configured with and policy looks for.
 BUNDLES = ("policy", "custom", "tenants", "live")
-
-
-class Mode(StrEnum):
-    """Who is let in: trusted callers of a private network, or known tenants only."""
-
-    EGRESS = "egress"
-    FRONT_DOOR = "front_door"
 
 
 class View(StrEnum):
@@ -29,14 +20,6 @@ class View(StrEnum):
 
     FLAT = "flat"
     SERVER = "server"
-
-
-class Kind(StrEnum):
-    """What a server offers, and policy speaks of."""
-
-    TOOL = "tool"
-    PROMPT = "prompt"
-    RESOURCE = "resource"
 
 
 class CredentialKind(StrEnum):
@@ -55,7 +38,10 @@ class CredentialKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CredentialRef:
-    """The credential behind a principal, without its secret. `expires_at` is in seconds since the epoch."""
+    """The credential behind a principal, without its secret. `expires_at` is in seconds since the epoch.
+
+    `scope` names the ids beyond which it sees nothing (`keys.scope_of`); None narrows nothing.
+    """
 
     id: str
     role: str | None = None
@@ -90,31 +76,7 @@ class Principal:
         return self.acting_for if self.tenant is None else self.tenant
 
 
-def flat_name(server: str, tool: str, mode: Mode) -> str:
-    """Return the name under which agents see a tool at an endpoint that shows several servers."""
-    return tool if mode is Mode.FRONT_DOOR else f"{server}__{tool}"
-
-
 ANONYMOUS = Principal(subject="anonymous", kind=CredentialKind.ANONYMOUS)
-
-
-@dataclass(frozen=True, slots=True)
-class ToolRef:
-    """One tool of one server; written `server/tool`, its canonical id (a server id has no slash)."""
-
-    server: str
-    tool: str
-
-    @classmethod
-    def parse(cls, id_: str) -> ToolRef:
-        """Split a canonical id; raises ValueError where there is no server or no tool."""
-        server, slash, tool = id_.partition("/")
-        if not (slash and server and tool):
-            raise ValueError(f"not a canonical id: {id_!r}")
-        return cls(server, tool)
-
-    def __str__(self) -> str:
-        return f"{self.server}/{self.tool}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,20 +89,33 @@ class RequestInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Grant:
+    """A role that an admin action hands out at a scope: `global`, or `tenant:<tenant id>`."""
+
+    role: str
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """One question to OPA; `pdp.question` writes it as the input document (docs/policy.md).
 
     `name` is what the agent asked for, or the tool of an admin action; `tenant` and `server` name the
-    target of an admin action. `arguments` are sent only while custom policy exists.
+    target of an admin action, which hands out what `grants` says. Only of a completion the `kind` must be said: every
+    other action has one. `templates` are the registered templates that a resource's URI matches. `arguments` are sent
+    only while custom policy exists.
     """
 
     action: str
     principal: Principal
     request: RequestInfo
+    kind: Kind | None = None
     view: View = View.FLAT
     server: str | None = None
     name: str | None = None
+    templates: tuple[str, ...] = ()
     tenant: str | None = None
+    grants: Grant | None = None
     arguments: Mapping[str, Any] | None = None
     client: Mapping[str, Any] = field(default_factory=dict)
 
@@ -155,28 +130,43 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What a tenant may use at most; None where there is no limit."""
+
+    max_concurrent_requests: int | None = None
+    requests_per_minute: int | None = None
+
+
+UNLIMITED = Limits()
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
-    """What every decision carries. `epoch` and `revision` say which state of the ledger was asked."""
+    """What every decision carries: `epoch`, `revision` and `config` say by which ledger and configuration it judges.
+
+    `config` is the first 16 digits of that configuration's hash. `limits` oblige the gateway.
+    """
 
     allow: bool
     epoch: str
     revision: int
+    config: str = ""
     stale: bool = False
     reasons: tuple[Reason, ...] = ()
-    obligations: Mapping[str, Any] = field(default_factory=dict)
+    limits: Limits = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
 class CallDecision(Verdict):
-    """May this call be made, may its tool be seen, and which backend tool is it."""
+    """May this call be made, may its target be seen, and what of which server is it."""
 
     visible: bool = False
-    ref: ToolRef | None = None
+    ref: Ref | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ListDecision(Verdict):
-    """Which tools are visible, by canonical id, sorted."""
+    """What of a kind is visible, by canonical id, sorted."""
 
     ids: tuple[str, ...] = ()
 
@@ -190,9 +180,9 @@ class AdminDecision(Verdict):
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """A tool taken away at runtime; `tenant` None means from everybody. `at` is in milliseconds since the epoch."""
+    """Something taken away at runtime; `tenant` None means from everybody. `at` is in milliseconds since the epoch."""
 
-    ref: ToolRef
+    ref: Ref
     tenant: str | None
     by: str
     at: int

@@ -2,49 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from gateway.config import known_tenants
-from gateway.config.values import EVERY_TENANT
+from gateway.config import Membership
+from gateway.config.membership import own_key, own_servers
+from gateway.ids import Kind, Mode
 from gateway.lifecycle import Targets
-from gateway.model import Mode
 
 if TYPE_CHECKING:
     from gateway.config import Config
+    from gateway.ids import Ref
     from gateway.inventory import Inventory
-    from gateway.model import ToolRef
 
 
-# The withdrawals of a configuration by canonical id, given what each server offers (docs/policy.md, `withdrawn`).
-Overlay = Callable[["Config", Callable[[str], Iterable[str]]], Mapping[str, Any]]
+# The withdrawals of a configuration by canonical id (docs/policy.md, `withdrawn`).
+Overlay = Callable[["Config"], Mapping[str, Any]]
 
 
-def targets(
-    config: Config,
-    inventory: Inventory,
-    overlay: Overlay,
-) -> Targets:
-    """Return the look-ups that the admin actions need; `overlay` expands the withdrawals of a configuration."""
+def targets(config: Config, inventory: Inventory, overlay: Overlay) -> Targets:
+    """Return the look-ups that the admin actions need; `overlay` reads the withdrawals of a configuration."""
 
-    def withdrawn(ref: ToolRef, tenant: str | None) -> bool:
-        found = overlay(config, inventory.names)
+    def withdrawn(ref: Ref, tenant: str | None) -> bool:
+        found = overlay(config)
         narrower = [ids for whose, ids in found["tenant"].items() if tenant in (None, whose)]
         return any(str(ref) in ids for ids in (found["global"], *narrower))
 
-    tenants = frozenset(known_tenants(config))
+    membership = Membership(config)
+    owners = {own_key(tenant.id, id_): tenant.id for tenant, id_, _ in own_servers(config)}
 
     def is_member(tenant: str, server: str) -> bool:
-        found = config.mcp_servers.get(server)
-        if found is None or config.tool_access.mode is Mode.EGRESS:
-            return found is not None
-        members = found.tool_access.member
-        return tenant in members or (EVERY_TENANT in members and tenant in tenants)
+        if server in owners:
+            return owners[server] == tenant
+        everybody = config.tool_access.mode is Mode.EGRESS
+        return server in (config.mcp_servers if everybody else membership.offered(tenant))
 
     return Targets(
-        has_server=config.mcp_servers.__contains__,
+        has_server=lambda server: server in config.mcp_servers or server in owners,
         is_member=is_member,
-        has_tenant=tenants.__contains__,
-        has_tool=lambda ref: ref.tool in inventory.names(ref.server),
+        has_tenant=membership.known.__contains__,
+        has_tool=lambda ref: ref.kind is Kind.TOOL and ref.name in inventory.names(ref.server),
         withdrawn_by_config=withdrawn,
     )

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.errors import Unavailable, UpstreamFailed
+from gateway.ids import Mode
 from gateway.inventory import Inventory
 from gateway.mcp.tools import usable
-from gateway.model import Mode, View
+from gateway.model import View
 from gateway.upstream.pool import Upstreams
 from gateway.upstream.server import MAX_TOOLS
 from gateway.upstream.target import Target

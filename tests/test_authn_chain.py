@@ -155,7 +155,7 @@ async def test_a_tenants_key_is_a_service_of_its_tenant_and_is_named_or_goes_by_
         assert found.subject == f"service:tenant:b/{subject}"
         assert (found.kind, found.tenant) == (CredentialKind.TENANT_KEY, "tenant:b")
         assert found.credential is not None
-        assert (found.credential.role, found.credential.scope) == (None, "tenant:tenant:b")
+        assert (found.credential.role, found.credential.scope) == (None, None)
 
 
 async def test_a_tenants_key_is_gone_with_the_configuration_that_named_it(make, issuer):

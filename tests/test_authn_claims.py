@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.authn import claims
 from gateway.config.schema import Oidc
 from gateway.errors import InvalidCredential
-from gateway.model import TENANT_ID
+from gateway.ids import TENANT_ID
 from tests.support.issuer import ABSENT, Issuer, sign, trusting
 from tests.support.tokens import admit, refused
 

@@ -44,7 +44,7 @@ def test_a_global_key_speaks_for_its_stored_principal_without_a_tenant():
     assert principal(KEY) == Principal(
         subject="user:root",
         kind=CredentialKind.API_KEY,
-        credential=CredentialRef("c_17", role="admin", scope="global"),
+        credential=CredentialRef("c_17", role="admin"),
     )
 
 
@@ -52,7 +52,7 @@ def test_a_tenants_key_is_bound_to_its_tenant_by_scope():
     found = principal(replace(KEY, tenant="tenant:a", principal="service:ci", role=None, expires_at=2_000_000_000_999))
     assert found is not None
     assert found.tenant == "tenant:a"
-    assert found.credential == CredentialRef("c_17", scope="tenant:tenant:a", expires_at=2_000_000_000)
+    assert found.credential == CredentialRef("c_17", expires_at=2_000_000_000)
 
 
 def test_a_tenant_token_speaks_for_itself_in_its_tenant():
@@ -60,7 +60,7 @@ def test_a_tenant_token_speaks_for_itself_in_its_tenant():
         subject="token:c_18",
         kind=CredentialKind.TENANT_TOKEN,
         tenant="tenant:a",
-        credential=CredentialRef("c_18", role="developer", scope="tenant:tenant:a"),
+        credential=CredentialRef("c_18", role="developer"),
     )
 
 

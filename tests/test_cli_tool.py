@@ -52,6 +52,32 @@ async def test_the_trail_says_for_which_tenant_a_tool_was_withdrawn(state: Path)
     assert done.stdout.endswith("  payments/refund for tenant:b\n")
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "id_"),
+    [
+        ("prompt", "greet me", "payments#prompts/greet me"),
+        ("resource", "file:///a", "payments#resources/file:///a"),
+        ("resource", "file:///{name}", "payments#resources/file:///{name}"),
+    ],
+)
+async def test_prompts_and_resources_are_withdrawn_by_their_kind(state: Path, kind: str, name: str, id_: str):
+    done = await portcullis(state, "withdraw", "payments", name, "--kind", kind)
+    assert (done.exit_code, done.stdout) == (0, f"{id_} is withdrawn for everybody as r4\n")
+    assert (
+        done.stderr == f"warning: payments has no {kind} {name!r} now, so nothing is taken from anybody; it has none\n"
+    )
+    (listed,) = json.loads((await portcullis(state, "list", "--json")).stdout)
+    assert (listed["mcp_server"], listed[kind], listed["tenant_id"]) == ("payments", name, None)
+    assert (await portcullis(state, "restore", "payments", name, "--kind", kind)).exit_code == 0
+    assert json.loads((await portcullis(state, "list", "--json")).stdout) == []
+
+
+@pytest.mark.parametrize(("kind", "name"), [("tool", "greet me"), ("prompt", " x"), ("resource", "a b")])
+async def test_what_nothing_of_its_kind_can_be_called_is_not_withdrawn(state: Path, kind: str, name: str):
+    done = await portcullis(state, "withdraw", "payments", name, "--kind", kind)
+    assert (done.exit_code, f"{name!r} of 'payments' is not a {kind}'s name" in done.stderr) == (1, True)
+
+
 async def test_a_withdrawal_of_a_tool_that_the_server_does_not_have_names_those_that_it_has(state: Path):
     done = await portcullis(state, "withdraw", "payments", "refnud", "--json")
     assert json.loads(done.stdout)["withdrawn"] is True

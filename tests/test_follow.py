@@ -10,9 +10,10 @@ import pytest
 
 from gateway.errors import Unavailable
 from gateway.follow import Follower
+from gateway.ids import Ref
 from gateway.ledger.connect import open_ledger
 from gateway.ledger.values import Admins
-from gateway.model import AuditEvent, Credential, ToolRef, Withdrawal
+from gateway.model import AuditEvent, Credential, Withdrawal
 from gateway.pdp.high_water import HighWaterMark
 from tests.support.clock import Clock
 from tests.support.sync import rewrite
@@ -78,7 +79,7 @@ def key(id_: str) -> Credential:
 
 
 def withdrawal(tool: str = "refund") -> Withdrawal:
-    return Withdrawal(ToolRef("payments", tool), None, "user:root", 1)
+    return Withdrawal(Ref.of_tool("payments", tool), None, "user:root", 1)
 
 
 def decided(one: Replica, epoch: str, revision: int) -> None:

@@ -13,9 +13,10 @@ from gateway.audit import event, now_ms
 from gateway.authn import CredentialIndex
 from gateway.errors import InvalidCredential, Unavailable
 from gateway.follow import Follower
+from gateway.ids import Ref
 from gateway.ledger.connect import open_ledger
 from gateway.ledger.values import Admins
-from gateway.model import Credential, CredentialKind, ToolRef, Withdrawal
+from gateway.model import Credential, CredentialKind, Withdrawal
 from gateway.pdp.high_water import HighWaterMark
 from tests.support.clock import Clock
 from tests.support.wait import until
@@ -112,7 +113,7 @@ async def test_only_the_credentials_that_changed_are_read(rig: Rig) -> None:
 
 
 async def test_a_mutation_of_other_things_reads_no_credentials(rig: Rig) -> None:
-    withdrawal = Withdrawal(ToolRef("payments", "refund"), None, "user:root", now_ms())
+    withdrawal = Withdrawal(Ref.of_tool("payments", "refund"), None, "user:root", now_ms())
     await rig.ledger.withdraw(withdrawal, event("ToolWithdrawn", "success"))
     await rig.follower.refresh()
     assert rig.watched.read[1:] == [()]

@@ -58,6 +58,9 @@ async def refused(world: World, expected: int, path: str = WITHDRAW, body: Any =
         b'{"tenantId":"tenant:b"}',
         b'{"Tenant_ID":"tenant:b"}',
         b'{"tenant":"tenant:b"}',
+        b'{"kind":"server"}',
+        b'{"kind":["tool"]}',
+        b'{"kind":null}',
         b'{"tenant_id":"' + b"x" * 129 + b'"}',
     ],
 )
@@ -67,8 +70,46 @@ async def test_a_bad_body_is_refused_and_changes_nothing(world: World, action: s
 
 
 async def test_every_mistake_of_a_body_is_named(world: World) -> None:
-    problem = await refused(world, 400, body={"tenant_id": 5, "reason": "x", "until": "y"})
-    assert {mistake["field"] for mistake in problem["errors"]} == {"tenant_id", "reason", "until"}
+    problem = await refused(world, 400, body={"tenant_id": 5, "kind": 5, "reason": "x", "until": "y"})
+    assert {mistake["field"] for mistake in problem["errors"]} == {"tenant_id", "kind", "reason", "until"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "name"),
+    [
+        ("tool", "charge", "charge"),
+        ("prompt", "greet%20me", "greet me"),
+        ("resource", "file%3A%2F%2F%2Fa%3Fb%3D1", "file:///a?b=1"),
+        ("resource", "file:///%7B+path%7D", "file:///{+path}"),
+    ],
+)
+async def test_prompts_and_resources_are_withdrawn_by_their_kind_and_answered_by_it(
+    world: World, kind: str, path: str, name: str
+) -> None:
+    where, key = f"/api/admin/tools/payments/{path}", {"X_API_Key": world.admin_key}
+    body = {"kind": kind, "tenant_id": "tenant:b"}
+    reply = await world.gateway.http("POST", f"{where}/withdraw", body, **key)
+    named = {"mcp_server": "payments", kind: name, "tenant_id": "tenant:b"}
+    assert (reply.status, reply.json) == (200, {"withdrawn": True} | named)
+    listed = (await world.gateway.http("GET", "/api/admin/withdrawals", **key)).json["withdrawals"]
+    assert named in [{field: one[field] for field in named if field in one} for one in listed]
+    reply = await world.gateway.http("POST", f"{where}/restore", body, **key)
+    assert (reply.status, reply.json) == (200, {"restored": True} | named)
+
+
+async def test_a_tools_withdrawal_leaves_the_prompt_of_its_name(world: World) -> None:
+    key = {"X_API_Key": world.admin_key}
+    try:
+        await world.gateway.http("POST", WITHDRAW, {"kind": "prompt"}, **key)
+        reply = await world.gateway.http("POST", WITHDRAW.replace("withdraw", "restore"), {"kind": "tool"}, **key)
+        assert "Portcullis-Still-Withdrawn" not in reply.headers
+    finally:
+        await world.gateway.http("POST", WITHDRAW.replace("withdraw", "restore"), {"kind": "prompt"}, **key)
+
+
+async def test_a_name_that_nothing_of_its_kind_can_have_is_not_found(world: World) -> None:
+    await refused(world, 404, "/api/admin/tools/payments/greet%20me/withdraw", {"kind": "tool"})
+    await refused(world, 404, "/api/admin/tools/payments/a%20b/withdraw", {"kind": "resource"})
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 
 # Lowest first. A module imports from the floors under its own, never from its own floor or from above.
 FLOORS = (
+    "ids templates",
     "model facts",
     "errors gcra keys permissions single_flight background in_flight lag leash guard lru series",
     "addresses audit_file families globs child http1 standard_streams",
@@ -38,7 +39,19 @@ FLOORS = (
     "cli",
     "__main__",
 )
-BUNDLES_MAY_IMPORT = {"model", "facts", "errors", "keys", "permissions", "globs", "state", "config", "ledger"}
+BUNDLES_MAY_IMPORT = {
+    "ids",
+    "templates",
+    "model",
+    "facts",
+    "errors",
+    "keys",
+    "permissions",
+    "globs",
+    "state",
+    "config",
+    "ledger",
+}
 MAY_IMPORT_BUNDLES = {"app", "cli"}
 
 PRODUCT = ("gateway/", "bundles/", "policies/")

@@ -9,11 +9,12 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway.errors import Unavailable, UpstreamFailed
+from gateway.ids import Mode
 from gateway.inventory import FETCH_AGAIN_SECONDS, Inventory
 from gateway.mcp import results
 from gateway.mcp.eras import Era
 from gateway.mcp.tools import joined, usable
-from gateway.model import Mode, View
+from gateway.model import View
 from gateway.upstream.pool import Upstreams
 from gateway.upstream.target import Target
 from tests.support.backend import FakeBackend, tool

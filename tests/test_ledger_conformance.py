@@ -16,10 +16,11 @@ import pytest
 
 from gateway.errors import LastAdmin, Unavailable
 from gateway.facts import Acknowledgement, Bundle, Replica, ServerInventory
+from gateway.ids import Kind, Ref
 from gateway.ledger.chain import Verification
 from gateway.ledger.connect import open_ledger
 from gateway.ledger.values import Admins, AuditFilter, Binding
-from gateway.model import AuditEvent, Credential, CredentialKind, ToolRef, Withdrawal
+from gateway.model import AuditEvent, Credential, CredentialKind, Withdrawal
 from tests.support.wait import until
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     Opened = Callable[..., Awaitable[Ledger]]
 
 NONE = Admins(0)
-REFUND, CHARGE = ToolRef("payments", "refund"), ToolRef("payments", "charge")
+REFUND, CHARGE = Ref.of_tool("payments", "refund"), Ref.of_tool("payments", "charge")
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def event(type_: str = "ToolWithdrawn", time: int = 1, **more: Any) -> AuditEven
     return AuditEvent(id="0190", time=time, type=type_, outcome="success", **more)
 
 
-def withdrawal(ref: ToolRef = REFUND, tenant: str | None = None, by: str = "user:root", at: int = 5) -> Withdrawal:
+def withdrawal(ref: Ref = REFUND, tenant: str | None = None, by: str = "user:root", at: int = 5) -> Withdrawal:
     return Withdrawal(ref, tenant, by, at)
 
 
@@ -162,12 +163,22 @@ async def test_withdrawals_of_one_tool_for_one_tenant_another_and_everybody_stan
     for tenant in ("tenant:b", None, "tenant:a"):
         await ledger.withdraw(withdrawal(tenant=tenant), event())
     await ledger.withdraw(withdrawal(CHARGE), event())
-    assert [(one.ref.tool, one.tenant) for one in await ledger.withdrawals()] == [
+    assert [(one.ref.name, one.tenant) for one in await ledger.withdrawals()] == [
         ("charge", None),
         ("refund", None),
         ("refund", "tenant:a"),
         ("refund", "tenant:b"),
     ]
+
+
+async def test_a_prompt_and_a_resource_of_the_name_of_a_tool_are_withdrawn_each_for_itself(ledger: Ledger):
+    refs = [Ref("payments", kind, "refund") for kind in Kind]
+    for ref in refs:
+        await ledger.withdraw(withdrawal(ref), event())
+    assert {one.ref for one in await ledger.withdrawals()} == set(refs)
+    _, lifted = await ledger.restore(refs[1], None, event("ToolRestored"))
+    assert [one.ref for one in lifted] == [refs[1]]
+    assert {one.ref for one in await ledger.withdrawals()} == {refs[0], refs[2]}
 
 
 async def test_a_restore_for_one_tenant_lifts_only_that_one(ledger: Ledger):
@@ -196,8 +207,8 @@ async def test_a_restore_for_a_tenant_does_not_lift_what_is_withdrawn_for_all(le
 
 
 async def test_names_are_compared_exactly(ledger: Ledger):
-    await ledger.withdraw(withdrawal(ToolRef("payments", "Refund"), "Tenant:A"), event())
-    for ref, tenant in ((REFUND, "Tenant:A"), (ToolRef("payments", "Refund"), "tenant:a"), (REFUND, None)):
+    await ledger.withdraw(withdrawal(Ref.of_tool("payments", "Refund"), "Tenant:A"), event())
+    for ref, tenant in ((REFUND, "Tenant:A"), (Ref.of_tool("payments", "Refund"), "tenant:a"), (REFUND, None)):
         assert (await ledger.restore(ref, tenant, event()))[1] == ()
     assert len(await ledger.withdrawals()) == 1
 
@@ -226,6 +237,18 @@ async def test_a_key_whose_hash_is_there_already_is_refused_and_leaves_nothing(l
         await ledger.add_credential(credential("c_2", hash="hash of c_1"), event("undone"))
     assert await ledger.meta() == before
     assert (await ledger.credentials(), await types(ledger)) == ((credential("c_1"),), ["kept"])
+
+
+async def test_an_inventory_keeps_what_there_is_of_every_kind_and_is_new_when_any_of_it_is(ledger: Ledger):
+    odd = ("", "#prompts/x", "with space", "a/b")
+    listed = ServerInventory("s", "d", odd, 1, prompts=odd, resources=("file:///a",), templates=("file:///{name}",))
+    before = await ledger.put_inventory(listed)
+    assert await ledger.inventory() == (listed,)
+    assert await ledger.put_inventory(replace(listed, updated_at=2)) is None
+    for changes in ({"prompts": ("y",)}, {"resources": ()}, {"templates": ()}, {"tools": ()}):
+        assert await ledger.put_inventory(replace(listed, **changes)) is not None
+        assert (await ledger.inventory())[0] == replace(listed, **changes)
+    assert before is not None
 
 
 async def test_inventories_and_replicas_are_kept_by_name_the_newest_each(ledger: Ledger):
@@ -303,7 +326,7 @@ async def test_two_openings_see_each_other_s_commits_at_once(ledger: Ledger, led
     other = await open_ledger(ledger_url)
     for number in range(20):
         writer, reader = (ledger, other) if number % 2 else (other, ledger)
-        revision = await writer.withdraw(withdrawal(ToolRef("payments", f"t{number}")), event())
+        revision = await writer.withdraw(withdrawal(Ref.of_tool("payments", f"t{number}")), event())
         assert (await reader.meta()).revision == revision
         assert len(await reader.withdrawals()) == number + 1
     assert (await other.meta()).epoch == (await ledger.meta()).epoch
@@ -319,7 +342,7 @@ async def test_openings_at_once_of_a_ledger_that_is_not_there_yet_make_one(ledge
 
 async def test_a_caller_that_is_cancelled_neither_stops_nor_halves_its_mutation(ledger: Ledger):
     """A client that disconnects cancels its request; the commit and its event go through."""
-    tools = [ToolRef("payments", f"t{number}") for number in range(50)]
+    tools = [Ref.of_tool("payments", f"t{number}") for number in range(50)]
     waiting = [asyncio.create_task(ledger.withdraw(withdrawal(ref), event(str(ref)))) for ref in tools]
     await asyncio.sleep(0)  # each has handed over its work, and none has its answer yet
     for task in waiting:
@@ -337,7 +360,7 @@ async def test_a_caller_that_is_cancelled_neither_stops_nor_halves_its_mutation(
 
 async def test_closing_finishes_what_was_asked_before_and_refuses_what_comes_after(ledger: Ledger, ledger_url: str):
     waiting = [
-        asyncio.create_task(ledger.withdraw(withdrawal(ToolRef("payments", f"t{number}")), event()))
+        asyncio.create_task(ledger.withdraw(withdrawal(Ref.of_tool("payments", f"t{number}")), event()))
         for number in range(20)
     ]
     await asyncio.sleep(0)
@@ -687,7 +710,7 @@ async def test_events_appended_at_once_from_everywhere_are_chained_and_each_is_t
     work = [
         *(one.append_audit([told(number), told(number)]) for one in (ledger, other) for number in range(20)),
         *(
-            one.withdraw(withdrawal(ToolRef("p", f"{number}")), event())
+            one.withdraw(withdrawal(Ref.of_tool("p", f"{number}")), event())
             for one in (ledger, other)
             for number in range(20)
         ),
@@ -848,12 +871,13 @@ async def test_what_a_replica_has_applied_is_heard_of_where_it_is_news(ledger: L
 WRITE = """
 import asyncio, sys
 from gateway.ledger.connect import open_ledger
-from gateway.model import AuditEvent, ToolRef, Withdrawal
+from gateway.ids import Ref
+from gateway.model import AuditEvent, Withdrawal
 async def main(url, who, count):
     ledger = await open_ledger(url)
     for number in range(int(count)):
         event = AuditEvent(id="0190", time=number, type=who, outcome="success")
-        print(await ledger.withdraw(Withdrawal(ToolRef(who, f"t{number}"), None, who, number), event), flush=True)
+        print(await ledger.withdraw(Withdrawal(Ref.of_tool(who, f"t{number}"), None, who, number), event), flush=True)
     await ledger.close()
 asyncio.run(main(*sys.argv[1:]))
 """

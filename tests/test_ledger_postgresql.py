@@ -14,11 +14,12 @@ import pytest
 
 from gateway.errors import OutcomeUnknown, Unavailable
 from gateway.facts import Acknowledgement, Replica, ServerInventory
+from gateway.ids import Ref
 from gateway.ledger.connect import open_ledger
 from gateway.ledger.migrate import POSTGRESQL
 from gateway.ledger.postgresql import PostgresqlLedger
 from gateway.ledger.values import Admins, AuditFilter, Binding
-from gateway.model import AuditEvent, Credential, ToolRef, Withdrawal
+from gateway.model import AuditEvent, Credential, Withdrawal
 from tests.support.postgresql import PostgreSQL, address, binaries, fresh
 from tests.support.wait import until
 
@@ -35,7 +36,7 @@ def event(number: int = 1, **more: object) -> AuditEvent:
 
 
 def withdrawal(tool: str = "refund") -> Withdrawal:
-    return Withdrawal(ToolRef("payments", tool), None, "user:root", 1)
+    return Withdrawal(Ref.of_tool("payments", tool), None, "user:root", 1)
 
 
 @pytest.fixture

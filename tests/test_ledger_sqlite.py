@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.errors import Unavailable
+from gateway.facts import ServerInventory
+from gateway.ids import Ref
 from gateway.ledger.connect import open_ledger
 from gateway.ledger.migrate import POSTGRESQL, SQLITE, migrate
 from gateway.ledger.sqlite import SqliteLedger
 from gateway.ledger.values import AuditFilter
-from gateway.model import AuditEvent, CredentialKind, ToolRef, Withdrawal
+from gateway.model import AuditEvent, CredentialKind, Withdrawal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +40,7 @@ async def made(path: Path) -> None:
 
 async def test_the_file_and_what_sqlite_lays_beside_it_are_its_owner_s_alone(tmp_path: Path):
     ledger = await SqliteLedger.open(tmp_path / "ledger.db")
-    await ledger.withdraw(Withdrawal(ToolRef("p", "t"), None, "user:a", 1), EVENT)
+    await ledger.withdraw(Withdrawal(Ref.of_tool("p", "t"), None, "user:a", 1), EVENT)
     assert modes(tmp_path) == {"ledger.db": 0o600, "ledger.db-wal": 0o600, "ledger.db-shm": 0o600}
     await ledger.close()
 
@@ -127,6 +129,21 @@ def test_a_migration_that_fails_leaves_nothing_of_any(tmp_path: Path):
         assert db.execute("select count(*) from sqlite_schema where name = 'later'").fetchone() == (0,)
 
 
+async def test_what_was_withdrawn_before_there_were_kinds_was_a_tool(tmp_path: Path):
+    path, before = tmp_path / "ledger.db", tmp_path / "before"
+    before.mkdir()
+    for script in sorted(SQLITE.glob("*.sql"))[:4]:
+        shutil.copy(script, before)
+    with closing(opened(path)) as db:
+        migrate(db, before)
+        db.execute("insert into withdrawal values ('payments', 'refund', 'tenant:a', 'user:root', 5)")
+        db.execute("insert into inventory values ('payments', 'd', '[\"charge\"]', 1)")
+    ledger = await SqliteLedger.open(path)
+    assert await ledger.withdrawals() == (Withdrawal(Ref.of_tool("payments", "refund"), "tenant:a", "user:root", 5),)
+    assert await ledger.inventory() == (ServerInventory("payments", "d", ("charge",), 1),)
+    await ledger.close()
+
+
 async def test_where_the_ledger_stands_can_be_asked_while_another_process_holds_it(tmp_path: Path):
     ledger = await SqliteLedger.open(tmp_path / "ledger.db")
     before = await ledger.meta()
@@ -146,10 +163,10 @@ async def test_a_full_disk_is_unavailable_and_nothing_is_half_written(tmp_path: 
     big = AuditEvent(id="0190", time=1, type="x" * 100_000, outcome="success")
     before = await ledger.meta()
     with pytest.raises(Unavailable, match="full"):
-        await ledger.withdraw(Withdrawal(ToolRef("p", "t"), None, "user:a", 1), big)
+        await ledger.withdraw(Withdrawal(Ref.of_tool("p", "t"), None, "user:a", 1), big)
     assert (await ledger.meta(), await ledger.withdrawals()) == (before, ())
     ledger._writer.execute("pragma max_page_count = 100000")
-    assert await ledger.withdraw(Withdrawal(ToolRef("p", "t"), None, "user:a", 1), big) == before.revision + 1
+    assert await ledger.withdraw(Withdrawal(Ref.of_tool("p", "t"), None, "user:a", 1), big) == before.revision + 1
     await ledger.close()
 
 
@@ -193,7 +210,7 @@ async def test_a_search_that_takes_too_long_is_given_up_and_keeps_no_writer_wait
     ledger = await SqliteLedger.open(tmp_path / "ledger.db")
     endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"
     searching = asyncio.create_task(ledger._read(endless))
-    assert await ledger.withdraw(Withdrawal(ToolRef("p", "t"), None, "user:a", 1), EVENT) == 2
+    assert await ledger.withdraw(Withdrawal(Ref.of_tool("p", "t"), None, "user:a", 1), EVENT) == 2
     assert not searching.done()
     with pytest.raises(Unavailable, match="interrupted"):
         await searching

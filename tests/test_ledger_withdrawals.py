@@ -11,20 +11,29 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from gateway.ids import Kind, Ref
 from gateway.ledger.connect import open_ledger
-from gateway.model import AuditEvent, ToolRef, Withdrawal
+from gateway.model import AuditEvent, Withdrawal
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-REFS = st.sampled_from([ToolRef("p", "charge"), ToolRef("p", "refund"), ToolRef("q", "refund")])
+REFS = st.sampled_from(
+    [
+        Ref.of_tool("p", "charge"),
+        Ref.of_tool("p", "refund"),
+        Ref.of_tool("q", "refund"),
+        Ref("p", Kind.PROMPT, "refund"),
+        Ref("p", Kind.RESOURCE, "refund"),
+    ]
+)
 TENANTS = st.sampled_from([None, "tenant:a", "tenant:b"])
 OPENINGS = st.integers(0, 1)
 EVENT = AuditEvent(id="0190", time=1, type="ToolRestored", outcome="success")
 
 
 class Withdrawals(RuleBasedStateMachine):
-    """The ledger beside the plainest possible set of (tool, tenant)."""
+    """The ledger beside the plainest possible set of (thing, tenant)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +41,7 @@ class Withdrawals(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         url = f"sqlite:///{Path(self.folder.name) / 'ledger.db'}"
         self.ledgers = [self.run(open_ledger(url)) for _ in range(2)]
-        self.model: set[tuple[ToolRef, str | None]] = set()
+        self.model: set[tuple[Ref, str | None]] = set()
         self.revision = 1
         self.events = 0
 
@@ -40,14 +49,14 @@ class Withdrawals(RuleBasedStateMachine):
         return self.runner.run(work)
 
     @rule(opening=OPENINGS, ref=REFS, tenant=TENANTS)
-    def withdraw(self, opening: int, ref: ToolRef, tenant: str | None) -> None:
+    def withdraw(self, opening: int, ref: Ref, tenant: str | None) -> None:
         self.revision += (ref, tenant) not in self.model
         self.model.add((ref, tenant))
         self.events += 1
         assert self.run(self.ledgers[opening].withdraw(Withdrawal(ref, tenant, "user:a", 1), EVENT)) == self.revision
 
     @rule(opening=OPENINGS, ref=REFS, tenant=TENANTS)
-    def restore(self, opening: int, ref: ToolRef, tenant: str | None) -> None:
+    def restore(self, opening: int, ref: Ref, tenant: str | None) -> None:
         lifted = {one for one in self.model if one[0] == ref and tenant in (None, one[1])}
         self.model -= lifted
         self.revision += bool(lifted)

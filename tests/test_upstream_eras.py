@@ -10,14 +10,15 @@ import pytest
 from aiohttp import web
 
 from gateway.errors import UpstreamFailed
+from gateway.ids import Ref
 from gateway.mcp import json as exact
-from gateway.model import ANONYMOUS, ToolRef
+from gateway.model import ANONYMOUS
 from gateway.upstream.pool import Upstreams
 from gateway.upstream.target import Target
 from tests.support.backend import FakeBackend, failure, tool
 from tests.support.wait import until
 
-CHARGE = ToolRef("payments", "charge")
+CHARGE = Ref.of_tool("payments", "charge")
 BOTH = pytest.mark.parametrize("era", ["modern", "legacy"])
 WAYS = pytest.mark.parametrize(
     "backend",
@@ -75,7 +76,7 @@ async def test_many_first_calls_at_once_probe_once():
 async def test_a_modern_request_carries_its_version_its_routing_headers_and_no_capabilities():
     async with behind(server := FakeBackend(definitions=[tool("réfund"), tool("charge")])) as upstreams:
         await call(upstreams, {"a": 1})
-        await call(upstreams, ref=ToolRef("payments", "re/fund"))
+        await call(upstreams, ref=Ref.of_tool("payments", "re/fund"))
     first, second = server.calls
     assert first.headers["MCP-Protocol-Version"] == "2026-07-28"
     assert first.headers["Mcp-Method"] == "tools/call"

@@ -10,7 +10,8 @@ import pytest
 from aiohttp import web
 
 from gateway.errors import UpstreamFailed
-from gateway.model import ANONYMOUS, ToolRef
+from gateway.ids import Ref
+from gateway.model import ANONYMOUS
 from gateway.upstream.failures import MAX_ANSWER_BYTES
 from gateway.upstream.pool import Upstreams
 from gateway.upstream.target import Target
@@ -19,7 +20,7 @@ from tests.support.https import contexts
 from tests.support.scripted import scripted
 from tests.support.wait import until
 
-CHARGE = ToolRef("payments", "charge")
+CHARGE = Ref.of_tool("payments", "charge")
 BOTH = pytest.mark.parametrize("era", ["modern", "legacy"])
 
 
@@ -306,7 +307,7 @@ async def test_a_full_server_refuses_at_once_and_takes_no_place_of_another():
             waiting = [asyncio.create_task(call(upstreams)) for _ in range(3)]
             await until(lambda: len(slow.calls) == 3)
             assert "too many requests" in await failure_of(call(upstreams))
-            assert not (await call(upstreams, ToolRef("crm", "charge"))).is_error
+            assert not (await call(upstreams, Ref.of_tool("crm", "charge"))).is_error
             release.set()
             assert not any(answer.is_error for answer in await asyncio.gather(*waiting))
             assert not (await call(upstreams)).is_error

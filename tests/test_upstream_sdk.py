@@ -6,9 +6,10 @@ import json
 
 import pytest
 
+from gateway.ids import Ref
 from gateway.mcp import results
 from gateway.mcp.eras import Era
-from gateway.model import ANONYMOUS, ToolRef
+from gateway.model import ANONYMOUS
 from gateway.upstream.pool import Upstreams
 from gateway.upstream.target import Target
 from tests.support.sdk_server import sdk_server
@@ -29,7 +30,7 @@ async def test_a_server_made_with_the_sdk_is_listed_and_called(way):
         try:
             tools = await upstreams.list_tools("payments")
             assert [tool.name for tool in tools] == ["beta_tool", "charge", "legacy_charge", "refund"]
-            charge = ToolRef("payments", "charge")
+            charge = Ref.of_tool("payments", "charge")
             for _ in range(3):
                 answer = await upstreams.call(charge, {"amount": 2**70}, {"traceparent": "x"}, principal=ANONYMOUS)
                 assert answer.member("content")[0]["text"].startswith(f"charged {2**70} EUR")

@@ -10,7 +10,8 @@ import pytest
 from aiohttp import web
 
 from gateway.errors import UpstreamFailed
-from gateway.model import CredentialKind, Principal, ToolRef
+from gateway.ids import Ref
+from gateway.model import CredentialKind, Principal
 from gateway.upstream import sessions as rules
 from gateway.upstream.pool import Upstreams
 from gateway.upstream.sessions import Sessions
@@ -18,7 +19,7 @@ from gateway.upstream.target import Target
 from tests.support.backend import FakeBackend, failure
 from tests.support.wait import until
 
-CHARGE = ToolRef("payments", "charge")
+CHARGE = Ref.of_tool("payments", "charge")
 
 
 def principal(subject="user:jo", tenant="tenant:a", issuer="https://idp", kind=CredentialKind.JWT):

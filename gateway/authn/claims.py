@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gateway.errors import ExpiredToken, InvalidCredential
-from gateway.model import TENANT_ID, CredentialKind, CredentialRef, Principal
+from gateway.ids import TENANT_ID
+from gateway.model import CredentialKind, CredentialRef, Principal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -25,7 +25,7 @@ class Known(NamedTuple):
     subject: str
     tenant: str | None
     role: str | None
-    scope: str
+    scope: str | None
     expires_at: int | None
     revoked: bool
 
@@ -38,7 +38,7 @@ class Known(NamedTuple):
             subject=intern(credential.principal),
             tenant=intern(credential.tenant) if credential.tenant is not None else None,
             role=intern(credential.role) if credential.role is not None else None,
-            scope=intern(_scope(credential)),
+            scope=intern(scope_of(credential.tools)) if credential.tools else None,
             expires_at=credential.expires_at,
             revoked=credential.revoked_at is not None,
         )
@@ -115,10 +115,3 @@ def principal_of(known: Known) -> Principal:
         tenant=known.tenant,
         credential=CredentialRef(known.id, known.role, known.scope, expires_at),
     )
-
-
-def _scope(credential: Credential) -> str:
-    """Return where a credential's role counts, or the handle of the tools beyond which a token sees nothing."""
-    if credential.kind is CredentialKind.TENANT_TOKEN and credential.tools:
-        return scope_of(credential.tools)
-    return "global" if credential.tenant is None else f"tenant:{credential.tenant}"

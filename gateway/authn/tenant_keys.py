@@ -41,5 +41,5 @@ def principal_of_key(key: TenantKey, digest: bytes) -> Principal:
         subject=f"service:{key.tenant}/{key.name or shown}",
         kind=CredentialKind.TENANT_KEY,
         tenant=key.tenant,
-        credential=CredentialRef(f"k_{shown}", scope=f"tenant:{key.tenant}"),
+        credential=CredentialRef(f"k_{shown}"),
     )

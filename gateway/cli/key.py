@@ -14,8 +14,9 @@ from gateway.cli.desk import Desk, at_the_desk, caution
 from gateway.config import Config, global_admins, known_tenants
 from gateway.config.values import PRINCIPAL
 from gateway.errors import NotFound
+from gateway.ids import TENANT_ID
 from gateway.ledger.values import Admins
-from gateway.model import TENANT_ID, Credential
+from gateway.model import Credential
 from gateway.permissions import BUILT_IN
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from gateway.cli.common import config_option, json_option, key_on_stdin, plain, 
 from gateway.config import Membership, load
 from gateway.config.tenants import HASH_PREFIX
 from gateway.errors import NotFound
-from gateway.model import Kind
+from gateway.ids import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

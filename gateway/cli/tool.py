@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bundles.catalog import Catalog
 from bundles.overlay import config_withdrawals
 from gateway.audit import event, now_ms
 from gateway.cli.common import moment, operator, together
 from gateway.cli.desk import Desk, at_the_desk, caution
 from gateway.config import known_tenants
+from gateway.config.membership import own_key, own_servers
 from gateway.errors import NotFound
-from gateway.model import TOOL_NAME, ToolRef, Withdrawal
+from gateway.ids import Kind, Ref
+from gateway.model import Withdrawal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,25 +32,31 @@ def tool() -> None:
 
 target_options = together(
     click.argument("server"),
-    click.argument("name", metavar="TOOL"),
+    click.argument("name", metavar="NAME"),
     at_the_desk,
+    click.option(
+        "--kind",
+        type=click.Choice([kind.value for kind in Kind]),
+        default=Kind.TOOL.value,
+        help="What it is; by default a tool.",
+    ),
     click.option("--tenant", help="One tenant; without it, everybody."),
 )
 
 
 @tool.command()
 @target_options
-def withdraw(desk: Desk, server: str, name: str, tenant: str | None) -> None:
-    """Withdraw a tool. A running gateway enforces it within a tenth of a second."""
-    ref = ToolRef(server, name)
+def withdraw(desk: Desk, server: str, name: str, kind: str, tenant: str | None) -> None:
+    """Withdraw a tool, prompt or resource. A running gateway enforces it within a tenth of a second."""
+    ref = Ref(server, Kind(kind), name)
     _say(desk, "withdrawn", ref, tenant, desk.work(lambda ledger, loaded: _withdraw(ledger, loaded, ref, tenant)))
 
 
 @tool.command()
 @target_options
-def restore(desk: Desk, server: str, name: str, tenant: str | None) -> None:
-    """Lift a withdrawal made at runtime. Without --tenant, every one of the tool; what config withdraws stays so."""
-    ref = ToolRef(server, name)
+def restore(desk: Desk, server: str, name: str, kind: str, tenant: str | None) -> None:
+    """Lift a withdrawal made at runtime. Without --tenant, every one of it; what config withdraws stays so."""
+    ref = Ref(server, Kind(kind), name)
     _say(desk, "restored", ref, tenant, desk.work(lambda ledger, loaded: _restore(ledger, loaded, ref, tenant)))
 
 
@@ -60,10 +67,10 @@ def list_(desk: Desk) -> None:
     found = desk.look(lambda ledger: ledger.withdrawals())
     documents = (_named(one.ref, one.tenant) | {"by": one.by, "at": one.at} for one in found)
     rows = ((str(one.ref), one.tenant or "everybody", one.by, moment(one.at)) for one in found)
-    desk.show(("tool", "withdrawn from", "by", "at"), rows, documents, empty="nothing is withdrawn at runtime")
+    desk.show(("what", "withdrawn from", "by", "at"), rows, documents, empty="nothing is withdrawn at runtime")
 
 
-async def _withdraw(ledger: Ledger, loaded: Loaded | None, ref: ToolRef, tenant: str | None) -> int:
+async def _withdraw(ledger: Ledger, loaded: Loaded | None, ref: Ref, tenant: str | None) -> int:
     _require_known(loaded, ref, tenant)
     withdrawal = Withdrawal(ref, tenant, operator()["principal"], now_ms())
     revision = await ledger.withdraw(withdrawal, _event("ToolWithdrawn", ref, tenant))
@@ -71,61 +78,58 @@ async def _withdraw(ledger: Ledger, loaded: Loaded | None, ref: ToolRef, tenant:
     return revision
 
 
-async def _restore(ledger: Ledger, loaded: Loaded | None, ref: ToolRef, tenant: str | None) -> int:
+async def _restore(ledger: Ledger, loaded: Loaded | None, ref: Ref, tenant: str | None) -> int:
     _require_known(loaded, ref, tenant)
     revision, _ = await ledger.restore(ref, tenant, _event("ToolRestored", ref, tenant))
     left = [one for one in await ledger.withdrawals() if one.ref == ref and one.tenant is None]
-    by_config = _by_config(loaded, ref, tenant, await ledger.inventory())
+    by_config = _by_config(loaded, ref, tenant)
     runtime = ["it is still withdrawn from everybody at runtime; restore it without --tenant"] if left else []
     await caution(ledger, *by_config, *runtime)
     return revision
 
 
-def _unmatched(ref: ToolRef, inventory: Sequence[ServerInventory]) -> Iterator[str]:
-    """Yield a caution where the server is known and has no such tool: the name may be mistyped."""
+def _unmatched(ref: Ref, inventory: Sequence[ServerInventory]) -> Iterator[str]:
+    """Yield a caution where the server is known and has no such thing: the name may be mistyped."""
     for one in inventory:
-        if one.server == ref.server and ref.tool not in one.tools:
-            names = ", ".join(sorted(one.tools)) or "none"
-            yield f"{ref.server} has no tool {ref.tool!r} now, so nothing is taken from anybody; it has {names}"
+        found = sorted(other.name for other in one.refs if other.kind is ref.kind)
+        if one.server == ref.server and ref.name not in found:
+            names = ", ".join(found) or "none"
+            yield f"{ref.server} has no {ref.kind} {ref.name!r} now, so nothing is taken from anybody; it has {names}"
 
 
-def _by_config(
-    loaded: Loaded | None, ref: ToolRef, tenant: str | None, inventory: Sequence[ServerInventory]
-) -> Iterator[str]:
+def _by_config(loaded: Loaded | None, ref: Ref, tenant: str | None) -> Iterator[str]:
     if loaded is None:
         return
-    names = {one.server: one.tools for one in inventory}
-    mode = loaded.config.tool_access.mode
-    catalogs = {id_: Catalog(id_, names.get(id_, ()), mode) for id_ in loaded.config.mcp_servers}
-    found = config_withdrawals(loaded.config, catalogs)
+    found = config_withdrawals(loaded.config)
     whose = [one for one, ids in found["tenant"].items() if tenant in (None, one) and str(ref) in ids]
     if str(ref) in found["global"] or whose:
         who = "everybody" if str(ref) in found["global"] else ", ".join(sorted(whose))
         yield f"{loaded.path} withdraws it from {who} all the same; see tool_projection there"
 
 
-def _require_known(loaded: Loaded | None, ref: ToolRef, tenant: str | None) -> None:
+def _require_known(loaded: Loaded | None, ref: Ref, tenant: str | None) -> None:
     """Raise NotFound for what the configuration does not have: a withdrawal with a typing error protects nobody."""
-    if not TOOL_NAME.fullmatch(ref.tool):
-        raise NotFound(f"{ref.tool!r} is not a tool's name")
+    if not ref.is_possible:
+        raise NotFound(f"{ref.name!r} of {ref.server!r} is not a {ref.kind}'s name")
     if loaded is None:
         return
-    servers, tenants = loaded.config.mcp_servers, known_tenants(loaded.config)
+    own = {own_key(owner.id, id_) for owner, id_, _ in own_servers(loaded.config)}
+    servers, tenants = {*loaded.config.mcp_servers, *own}, known_tenants(loaded.config)
     if ref.server not in servers:
         raise NotFound(f"no server {ref.server!r}; there is {', '.join(sorted(servers)) or 'none'}")
     if tenant is not None and tenant not in tenants:
         raise NotFound(f"no tenant {tenant!r}; there is {', '.join(sorted(tenants)) or 'none'}")
 
 
-def _event(type_: str, ref: ToolRef, tenant: str | None) -> AuditEvent:
-    target = {"action": "mcp_servers:lifecycle", "server": ref.server, "name": ref.tool, "id": str(ref)}
+def _event(type_: str, ref: Ref, tenant: str | None) -> AuditEvent:
+    target = {"action": "mcp_servers:lifecycle", "server": ref.server, "name": ref.name, "id": str(ref)}
     return event(type_, "success", actor=operator(), target={**target, "tenant": tenant})
 
 
-def _named(ref: ToolRef, tenant: str | None) -> dict[str, Any]:
-    return {"mcp_server": ref.server, "tool": ref.tool, "tenant_id": tenant}
+def _named(ref: Ref, tenant: str | None) -> dict[str, Any]:
+    return {"mcp_server": ref.server, ref.kind.value: ref.name, "tenant_id": tenant}
 
 
-def _say(desk: Desk, word: str, ref: ToolRef, tenant: str | None, revision: int) -> None:
+def _say(desk: Desk, word: str, ref: Ref, tenant: str | None, revision: int) -> None:
     document = {word: True} | _named(ref, tenant) | {"revision": f"r{revision}"}
     desk.say(f"{ref} is {word} for {tenant or 'everybody'} as r{revision}", document)

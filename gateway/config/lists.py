@@ -2,7 +2,7 @@
 
 from gateway.config.sections import section
 from gateway.config.values import Pattern, PromptPattern, ResourcePattern
-from gateway.model import Kind
+from gateway.ids import Kind
 
 
 @section

@@ -10,7 +10,7 @@ from gateway.config.membership import Membership
 from gateway.config.rules_auth import auth_findings
 from gateway.config.rules_servers import server_findings
 from gateway.config.rules_tenants import TENANTS
-from gateway.model import Mode
+from gateway.ids import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -32,7 +32,7 @@ from gateway.config.values import (
     TenantId,
     Text,
 )
-from gateway.model import TENANT_ID, Mode
+from gateway.ids import TENANT_ID, Mode
 from gateway.permissions import BUILT_IN
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"]

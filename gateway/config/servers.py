@@ -25,7 +25,7 @@ from gateway.config.values import (
     ToolId,
     ToolName,
 )
-from gateway.model import Kind
+from gateway.ids import Kind
 
 SENSITIVE = ("authorization", "cookie", "token", "secret", "password", "passwd", "api-key", "apikey", "credential")
 # What the gateway itself says about a message, or what would change how its connection is framed.

@@ -13,7 +13,7 @@ from gateway.config.paths import FilePath
 from gateway.config.sections import Maybe, section
 from gateway.config.servers import OwnServer
 from gateway.config.values import Count, Flag, Network, ServerId, TenantId, Text, matching
-from gateway.model import Kind
+from gateway.ids import Kind
 
 HASH_PREFIX = "sha256:"
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")

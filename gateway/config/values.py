@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
 
-from gateway.model import SERVER_ID, TENANT_ID, TOOL_NAME
+from gateway.ids import SERVER_ID, TENANT_ID, TOOL_NAME
 from gateway.permissions import GRANTABLE
 
 EVERY_TENANT = "*"

@@ -10,7 +10,7 @@ from gateway.config.document import dotted
 from gateway.config.membership import Membership
 from gateway.config.rules_auth import issuers_at
 from gateway.config.warnings_tenants import tenant_warnings
-from gateway.model import Mode
+from gateway.ids import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

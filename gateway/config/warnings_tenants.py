@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.model import Mode
+from gateway.ids import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping

@@ -9,9 +9,9 @@ import orjson
 from aiohttp import web
 
 from gateway.errors import InvalidBody, NotFound
+from gateway.ids import TENANT_ID, Kind, Ref
 from gateway.mcp import json
 from gateway.mcp.errors import Malformed
-from gateway.model import SERVER_ID, TENANT_ID, TOOL_NAME, ToolRef
 
 if TYPE_CHECKING:
     from gateway.endpoints.gate import Gate
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Enough to mend a body by; an answer must not be larger than what was sent.
 MAX_MISTAKES = 10
+FIELDS = ("kind", "tenant_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +38,19 @@ class Admin:
         ]
 
     async def withdraw(self, request: web.Request) -> web.Response:
-        """Withdraw a tool from the body's tenant, or from everybody."""
+        """Withdraw a tool, prompt or resource from the body's tenant, or from everybody."""
         door, caller = await self.gate.operator(request)
-        ref, tenant = tool_of(request), tenant_of(await self.gate.body(request, door))
+        kind, tenant = meant(await self.gate.body(request, door))
+        ref = target_of(request, kind)
         done = await self.gate.detached(door.lifecycle.withdraw(caller, ref, tenant))
         headers = {} if done.matched else {"Portcullis-Matched": "0"}
         return answer({"withdrawn": True} | named(ref, tenant), done, headers)
 
     async def restore(self, request: web.Request) -> web.Response:
-        """Lift the runtime withdrawal for the body's tenant, or all of the tool."""
+        """Lift the runtime withdrawal for the body's tenant, or every one of the same thing."""
         door, caller = await self.gate.operator(request)
-        ref, tenant = tool_of(request), tenant_of(await self.gate.body(request, door))
+        kind, tenant = meant(await self.gate.body(request, door))
+        ref = target_of(request, kind)
         done = await self.gate.detached(door.lifecycle.restore(caller, ref, tenant))
         headers = {"Portcullis-Still-Withdrawn": ", ".join(done.still_withdrawn)} if done.still_withdrawn else {}
         return answer({"restored": True} | named(ref, tenant), done, headers)
@@ -63,18 +66,21 @@ class Admin:
         return web.Response(body=orjson.dumps({"withdrawals": rows}), content_type="application/json")
 
 
-def tool_of(request: web.Request) -> ToolRef:
-    """Return the tool that the path names; a name that no server or tool can have is not found (A18)."""
-    server, tool = request.match_info["server"], request.match_info["tool"]
-    if not (SERVER_ID.fullmatch(server) and TOOL_NAME.fullmatch(tool)):
-        raise NotFound("no such server or tool")
-    return ToolRef(server, tool)
+def target_of(request: web.Request, kind: Kind) -> Ref:
+    """Return what the path names; what no server can be called, or can have, is not found (A18)."""
+    ref = Ref(request.match_info["server"], kind, request.match_info["tool"])
+    if not ref.is_possible:
+        raise NotFound(f"no such server or {kind}")
+    return ref
 
 
-def tenant_of(body: bytes) -> str | None:
-    """Return `tenant_id` of an admin body: empty, {} and null mean everybody. Raises InvalidBody."""
+def meant(body: bytes) -> tuple[Kind, str | None]:
+    """Return `kind` and `tenant_id` of an admin body: without a kind a tool is meant, without a tenant everybody.
+
+    Raises InvalidBody.
+    """
     if not body:
-        return None
+        return Kind.TOOL, None
     try:
         document = json.decode(body)
     except Malformed as error:
@@ -82,19 +88,21 @@ def tenant_of(body: bytes) -> str | None:
     if not isinstance(document, dict):
         raise InvalidBody((("", "must be a JSON object"),))
     mistakes = [
-        (name, "is no field of this body; the only one is tenant_id") for name in document if name != "tenant_id"
+        (name, f"is no field of this body; it has {' and '.join(FIELDS)}") for name in document if name not in FIELDS
     ]
-    tenant = document.get("tenant_id")
+    kind, tenant = document.get("kind", Kind.TOOL), document.get("tenant_id")
+    if kind not in list(Kind):
+        mistakes.insert(0, ("kind", f"must be one of {', '.join(Kind)}"))
     if tenant is not None and not (isinstance(tenant, str) and TENANT_ID.fullmatch(tenant)):
         mistakes.insert(0, ("tenant_id", "must be a tenant id (a non-empty string), or null for every tenant"))
     if mistakes:
         raise InvalidBody(tuple(mistakes[:MAX_MISTAKES]))
-    return tenant
+    return Kind(kind), tenant
 
 
-def named(ref: ToolRef, tenant: str | None) -> dict[str, Any]:
-    """Return how answers name a tool and a tenant."""
-    return {"mcp_server": ref.server, "tool": ref.tool, "tenant_id": tenant}
+def named(ref: Ref, tenant: str | None) -> dict[str, Any]:
+    """Return how answers name a tool, a prompt or a resource, and a tenant."""
+    return {"mcp_server": ref.server, ref.kind.value: ref.name, "tenant_id": tenant}
 
 
 def answer(document: dict[str, Any], done: Done, headers: dict[str, str]) -> web.Response:

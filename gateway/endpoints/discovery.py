@@ -13,7 +13,7 @@ import orjson
 from aiohttp import web
 from yarl import URL
 
-from gateway.model import SERVER_ID, TENANT_ID
+from gateway.ids import SERVER_ID, TENANT_ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

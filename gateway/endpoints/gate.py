@@ -17,8 +17,9 @@ from gateway.endpoints.listener import BODY_SECONDS
 from gateway.endpoints.refusals import Refusals
 from gateway.errors import CredentialError, CredentialRequired, TenantMismatch
 from gateway.gcra import Limiter, Rate
+from gateway.ids import TENANT_ID
 from gateway.in_flight import InFlight
-from gateway.model import TENANT_ID, CredentialKind, RequestInfo
+from gateway.model import CredentialKind, RequestInfo
 from gateway.recording import Caller
 
 if TYPE_CHECKING:

@@ -10,11 +10,12 @@ from aiohttp import web
 from gateway.endpoints.reply import Reply, as_aiohttp
 from gateway.endpoints.traced import begun, carried_out
 from gateway.errors import DecisionUnavailable, NotPermitted, NotVisible, Unavailable, UpstreamFailed
+from gateway.ids import SERVER_ID
 from gateway.mcp import envelope, results
 from gateway.mcp.envelope import Request
 from gateway.mcp.eras import Action, Era, Route, classify, status
 from gateway.mcp.errors import INVALID_PARAMS, Rejection
-from gateway.model import SERVER_ID, View
+from gateway.model import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from gateway.facts import Acknowledgement, Bundle, LedgerMeta, Replica, ServerInventory
+    from gateway.ids import Ref
     from gateway.ledger.chain import Verification
     from gateway.ledger.values import Admins, AuditFilter, Binding
-    from gateway.model import AuditEvent, Credential, CredentialKind, ToolRef, Withdrawal
+    from gateway.model import AuditEvent, Credential, CredentialKind, Withdrawal
 
 
 class Ledger(Protocol):
@@ -38,7 +39,7 @@ class Ledger(Protocol):
     async def withdraw(self, withdrawal: Withdrawal, event: AuditEvent) -> int:
         """Withdraw a tool (again is not an error) and return the revision that says so."""
 
-    async def restore(self, ref: ToolRef, tenant: str | None, event: AuditEvent) -> tuple[int, tuple[Withdrawal, ...]]:
+    async def restore(self, ref: Ref, tenant: str | None, event: AuditEvent) -> tuple[int, tuple[Withdrawal, ...]]:
         """Lift the withdrawal for `tenant`, or with None every runtime one of the tool; return revision and lifted.
 
         The lifted withdrawals are added to the event's target as `lifted` (tenant ids, null for "from everybody").

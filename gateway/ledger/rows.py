@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import orjson
 
 from gateway.facts import Acknowledgement, Bundle, LedgerMeta, Replica, ServerInventory
+from gateway.ids import Kind, Ref
 from gateway.ledger.chain import Columns, Link, Writer
 from gateway.ledger.values import Binding
-from gateway.model import AuditEvent, Credential, CredentialKind, ToolRef, Withdrawal
+from gateway.model import AuditEvent, Credential, CredentialKind, Withdrawal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,9 +26,9 @@ def meta(row: Row) -> LedgerMeta:
 
 
 def withdrawal(row: Row) -> Withdrawal:
-    """Read (server, tool, tenant, withdrawn_by, withdrawn_at)."""
-    server, tool, tenant, by, at = row
-    return Withdrawal(ToolRef(server, tool), tenant, by, at)
+    """Read (server, kind, name, tenant, withdrawn_by, withdrawn_at)."""
+    server, kind, name, tenant, by, at = row
+    return Withdrawal(Ref(server, Kind(kind), name), tenant, by, at)
 
 
 def credential(row: Row) -> Credential:
@@ -53,9 +54,16 @@ def binding(row: Row) -> Binding:
 
 
 def inventory(row: Row) -> ServerInventory:
-    """Read (server, digest, tools, updated_at)."""
-    server, digest, tools, updated_at = row
-    return ServerInventory(server, digest, tuple(json.loads(tools)), updated_at)
+    """Read (server, digest, tools, others, updated_at)."""
+    server, digest, tools, others, updated_at = row
+    names = {kind: tuple(listed) for kind, listed in json.loads(others).items()}
+    return ServerInventory(server, digest, tuple(json.loads(tools)), updated_at, **names)
+
+
+def others_text(inventory: ServerInventory) -> str:
+    """Write the names of what a server offers besides tools, by the attributes of `ServerInventory`."""
+    others = {"prompts": inventory.prompts, "resources": inventory.resources, "templates": inventory.templates}
+    return json.dumps({kind: names for kind, names in others.items() if names})
 
 
 def names_text(names: Sequence[str]) -> str:

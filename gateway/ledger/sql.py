@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from gateway.facts import Acknowledgement, Bundle, LedgerMeta, Replica, ServerInventory
+    from gateway.ids import Ref
     from gateway.ledger.chain import Verification
     from gateway.ledger.transaction import Reader, Row, Transaction
     from gateway.ledger.values import Admins
-    from gateway.model import AuditEvent, Credential, CredentialKind, ToolRef, Withdrawal
+    from gateway.model import AuditEvent, Credential, CredentialKind, Withdrawal
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -70,7 +71,7 @@ class SqlLedger(ABC):
         """Withdraw a tool and return the revision that says so."""
         return await self._mutate(statements.withdraw, self._pen, withdrawal, event)
 
-    async def restore(self, ref: ToolRef, tenant: str | None, event: AuditEvent) -> tuple[int, tuple[Withdrawal, ...]]:
+    async def restore(self, ref: Ref, tenant: str | None, event: AuditEvent) -> tuple[int, tuple[Withdrawal, ...]]:
         """Lift one tenant's withdrawal, or every one of the tool; return revision and what was lifted."""
         return await self._mutate(statements.restore, self._pen, ref, tenant, event)
 

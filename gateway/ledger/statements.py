@@ -12,16 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.facts import Acknowledgement, LedgerMeta, Replica, ServerInventory
+    from gateway.ids import Ref
     from gateway.ledger.trail import Pen
     from gateway.ledger.transaction import Transaction
-    from gateway.model import AuditEvent, ToolRef, Withdrawal
+    from gateway.model import AuditEvent, Withdrawal
 
 FIRST_REVISION = 1
 META = "select epoch, revision, config_hash from meta"
 WITHDRAWALS = """
-    select server, tool, tenant, withdrawn_by, withdrawn_at from withdrawal
-    order by server, tool, coalesce(tenant, '')"""
-INVENTORY = "select server, digest, tools, updated_at from inventory order by server"
+    select server, kind, name, tenant, withdrawn_by, withdrawn_at from withdrawal
+    order by server, kind, name, coalesce(tenant, '')"""
+INVENTORY = "select server, digest, tools, others, updated_at from inventory order by server"
 REPLICAS = "select name, token_hash, registered_at from replica order by name"
 ACKNOWLEDGEMENTS = (
     "select replica, token_hash, sync, epoch, revision, lacking, at from acknowledgement order by replica"
@@ -77,9 +78,10 @@ async def note_config(tx: Transaction, pen: Pen, config_hash: str, event: AuditE
 async def withdraw(tx: Transaction, pen: Pen, withdrawal: Withdrawal, event: AuditEvent) -> int:
     """Add a withdrawal; one that is there already stays as it is, and bumps nothing."""
     added = await tx.execute(
-        "insert into withdrawal (server, tool, tenant, withdrawn_by, withdrawn_at) values (?, ?, ?, ?, ?)"
+        "insert into withdrawal (server, kind, name, tenant, withdrawn_by, withdrawn_at) values (?, ?, ?, ?, ?, ?)"
         " on conflict do nothing",
-        *(withdrawal.ref.server, withdrawal.ref.tool, withdrawal.tenant, withdrawal.by, withdrawal.at),
+        *(withdrawal.ref.server, withdrawal.ref.kind.value, withdrawal.ref.name),
+        *(withdrawal.tenant, withdrawal.by, withdrawal.at),
     )
     revision = await _bumped(tx, added)
     await trail.append(tx, pen, (event,))
@@ -87,13 +89,13 @@ async def withdraw(tx: Transaction, pen: Pen, withdrawal: Withdrawal, event: Aud
 
 
 async def restore(
-    tx: Transaction, pen: Pen, ref: ToolRef, tenant: str | None, event: AuditEvent
+    tx: Transaction, pen: Pen, ref: Ref, tenant: str | None, event: AuditEvent
 ) -> tuple[int, tuple[Withdrawal, ...]]:
     """Lift one tenant's withdrawal, or with None every one of the tool; what was lifted goes into the event."""
     found = await tx.fetch(
-        "delete from withdrawal where server = ? and tool = ? and (cast(? as text) is null or tenant = ?)"
-        " returning server, tool, tenant, withdrawn_by, withdrawn_at",
-        *(ref.server, ref.tool, tenant, tenant),
+        "delete from withdrawal where server = ? and kind = ? and name = ? and (cast(? as text) is null or tenant = ?)"
+        " returning server, kind, name, tenant, withdrawn_by, withdrawn_at",
+        *(ref.server, ref.kind.value, ref.name, tenant, tenant),
     )
     lifted = tuple(sorted(map(rows.withdrawal, found), key=lambda one: one.tenant or ""))
     revision = await _bumped(tx, len(lifted))
@@ -105,11 +107,13 @@ async def restore(
 async def put_inventory(tx: Transaction, inventory: ServerInventory) -> int | None:
     """Keep an inventory, and bump if its digest or its names are new."""
     changed = await tx.execute(
-        "insert into inventory (server, digest, tools, updated_at) values (?, ?, ?, ?)"
+        "insert into inventory (server, digest, tools, others, updated_at) values (?, ?, ?, ?, ?)"
         " on conflict (server) do update set digest = excluded.digest, tools = excluded.tools,"
-        " updated_at = excluded.updated_at"
-        " where inventory.digest <> excluded.digest or inventory.tools <> excluded.tools",
-        *(inventory.server, inventory.digest, rows.names_text(inventory.tools), inventory.updated_at),
+        " others = excluded.others, updated_at = excluded.updated_at"
+        " where (inventory.digest, inventory.tools, inventory.others) <>"
+        " (excluded.digest, excluded.tools, excluded.others)",
+        *(inventory.server, inventory.digest, rows.names_text(inventory.tools), rows.others_text(inventory)),
+        inventory.updated_at,
     )
     return await bump(tx) if changed else None
 

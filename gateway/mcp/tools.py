@@ -9,9 +9,9 @@ import msgspec
 import orjson
 from msgspec import Raw
 
+from gateway.ids import TOOL_NAME
 from gateway.mcp.answers import Answer, Unusable, is_object
 from gateway.mcp.params import ParamHeaders, annotation_fault, param_headers
-from gateway.model import TOOL_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

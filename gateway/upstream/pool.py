@@ -22,9 +22,10 @@ from gateway.upstream.target import StdioTarget
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from gateway.ids import Ref
     from gateway.mcp.answers import Answer
     from gateway.mcp.tools import Tool
-    from gateway.model import Principal, ToolRef
+    from gateway.model import Principal
     from gateway.upstream.target import AnyTarget, Target
 
 # How long a server that was taken out of the configuration may go on with what it has begun.
@@ -79,13 +80,13 @@ class Upstreams:
         return await self._find(server).list_tools()
 
     async def call(
-        self, ref: ToolRef, arguments: Mapping[str, Any] | None, meta: Mapping[str, Any], *, principal: Principal
+        self, ref: Ref, arguments: Mapping[str, Any] | None, meta: Mapping[str, Any], *, principal: Principal
     ) -> Answer:
         """Call a tool for a principal with exactly these arguments; raises UpstreamFailed.
 
         Cancelling the awaiting task closes the request at the server.
         """
-        return await self._find(ref.server).call(ref.tool, arguments, meta, principal)
+        return await self._find(ref.server).call(ref.name, arguments, meta, principal)
 
     async def close(self) -> None:
         """Close every server, at once."""

@@ -23,8 +23,9 @@ from bundles.custom import CustomPolicy
 from bundles.service import Settings, SyncService
 from bundles.signing import SigningKey
 from gateway.facts import Replica, ServerInventory
+from gateway.ids import Ref
 from gateway.ledger.connect import SQLITE, open_ledger
-from gateway.model import AuditEvent, ToolRef, Withdrawal
+from gateway.model import AuditEvent, Withdrawal
 from gateway.pdp.opa_config import OpaSettings, opa_config
 from tests.support.wait import until
 
@@ -261,9 +262,9 @@ class Sync:
 
     async def restore(self, tool: str, tenant: str | None = None) -> int:
         """Lift the withdrawal of a tool of `payments` in the ledger and return the revision."""
-        revision, _ = await self.ledger.restore(ToolRef("payments", tool), tenant, event("ToolRestored"))
+        revision, _ = await self.ledger.restore(Ref.of_tool("payments", tool), tenant, event("ToolRestored"))
         return revision
 
     async def withdraw(self, tool: str, tenant: str | None = None, by: str = "user:root") -> int:
         """Withdraw a tool of `payments` in the ledger and return the revision."""
-        return await self.ledger.withdraw(Withdrawal(ToolRef("payments", tool), tenant, by, 1), event())
+        return await self.ledger.withdraw(Withdrawal(Ref.of_tool("payments", tool), tenant, by, 1), event())
