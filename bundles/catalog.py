@@ -1,4 +1,4 @@
-"""Sets of tools: bit masks over a server's sorted names while they are computed, interned objects once written.
+"""Sets of names: bit masks over a server's sorted names while they are computed, interned objects once written.
 
 Ten thousand tenants that share a list then share one set, and a glob meets a server's names once.
 """
@@ -9,26 +9,51 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from bundles.globs import Glob
-from gateway.model import TOOL_NAME, Mode, flat_name
+from gateway.ids import PROMPT_NAME, RESOURCE_TEMPLATE, RESOURCE_URI, TOOL_NAME, Kind, Mode, Ref, flat_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    import re
+    from collections.abc import Iterable, Mapping
+
+    from gateway.config.lists import Lists
+    from gateway.facts import ServerInventory
 
 Ids = dict[str, bool]
+# What a server offers, by the sections of its ids; templates are resources that stand apart.
+SECTIONS: Mapping[Kind, tuple[str, ...]] = {
+    Kind.TOOL: ("tool",),
+    Kind.PROMPT: ("prompt",),
+    Kind.RESOURCE: ("resource", "template"),
+}
+_SHAPES: Mapping[str, re.Pattern[str]] = {
+    "tool": TOOL_NAME,
+    "prompt": PROMPT_NAME,
+    "resource": RESOURCE_URI,
+    "template": RESOURCE_TEMPLATE,
+}
 
 
-class Catalog:
-    """The projected names of one server, and which of them a list of patterns hits; every answer is kept."""
+class Names:
+    """The projected names of one kind that one server has, and which of them a list of patterns hits.
 
-    def __init__(self, server: str, names: Iterable[str], mode: Mode) -> None:
+    Every answer is kept. `flat` are the names at an endpoint of several servers, `unprojected` ids that no agent sees.
+    """
+
+    def __init__(self, server: str, kind: Kind, listed: Mapping[str, Iterable[str]], mode: Mode) -> None:
+        found = sorted((name, section) for section in SECTIONS[kind] for name in set(listed[section]))
+        shown = [(name, section) for name, section in found if _projects(Ref(server, kind, name), section, mode)]
+        hidden = [name for name, _ in sorted(set(found).difference(shown))]
         self.server = server
-        listed = sorted(set(names))
-        self.names = tuple(name for name in listed if _projects(name) and _projects(flat_name(server, name, mode)))
-        kept = set(self.names)
-        self.unprojected = tuple(f"{server}/{name}" for name in listed if name not in kept)
-        self.everything = (1 << len(self.names)) - 1
-        self._ids = tuple(f"{server}/{name}" for name in self.names)
-        self._bit = {name: 1 << at for at, name in enumerate(self.names)}
+        self.kind = kind
+        refs = [Ref(server, kind, name) for name, _ in shown]
+        self.ids = tuple(map(str, refs))
+        self.flat = tuple(flat_name(ref, mode) for ref in refs)
+        self.everything = (1 << len(shown)) - 1
+        self.sections = {
+            section: sum(1 << at for at, (_, of) in enumerate(shown) if of == section) for section in SECTIONS[kind]
+        }
+        self.unprojected = tuple(str(Ref(server, kind, name)) for name in hidden)
+        self._bit = {ref.name: 1 << at for at, ref in enumerate(refs)}
         self._patterns: dict[str, int] = {}
 
     def hits(self, patterns: Iterable[str]) -> int:
@@ -41,18 +66,14 @@ class Catalog:
             mask |= hit
         return mask
 
-    def allowed(self, patterns: Sequence[str]) -> int:
-        """Return what an allow list admits; an empty one admits everything."""
-        return self.hits(patterns) if patterns else self.everything
+    def passes(self, lists: Lists) -> int:
+        """Return what lists let through: deny beats allow, and an empty allow list admits everything."""
+        allowed = self.hits(lists.allow_list) if lists.allow_list else self.everything
+        return allowed & ~self.hits(lists.deny_list)
 
-    def ids(self, mask: int) -> list[str]:
-        """Return the canonical ids of a mask, sorted."""
-        ids = []
-        while mask:
-            lowest = mask & -mask
-            ids.append(self._ids[lowest.bit_length() - 1])
-            mask ^= lowest
-        return ids
+    def of(self, mask: int) -> list[str]:
+        """Return the canonical ids of a mask, sorted by name."""
+        return [self.ids[at] for at in bits(mask)]
 
     def _hit(self, pattern: str) -> int:
         glob = Glob(pattern)
@@ -62,23 +83,55 @@ class Catalog:
 
 
 class Interned:
-    """Sets of ids under the first 16 hex digits of the SHA-256 of their sorted members."""
+    """Objects under the first 16 hex digits of the SHA-256 of what they hold; equal ones are kept once."""
 
     def __init__(self) -> None:
         self.sets: dict[str, Ids] = {}
-        self._known: dict[tuple[tuple[str, int], ...], str] = {}
+        self._known: dict[tuple[tuple[Names, int], ...], str] = {}
 
-    def put(self, parts: Sequence[tuple[Catalog, int]]) -> str:
-        """Intern the union of parts of several servers and return its name."""
-        key = tuple((catalog.server, mask) for catalog, mask in parts if mask)
-        name = self._known.get(key)
-        if name is None:
-            ids = sorted(id_ for catalog, mask in parts for id_ in catalog.ids(mask))
-            name = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
-            self._known[key] = name
-            self.sets[name] = dict.fromkeys(ids, True)
-        return name
+    def put(self, parts: Iterable[tuple[Names, int]]) -> str:
+        """Keep the union of parts of several servers and return its handle."""
+        key = tuple((names, mask) for names, mask in parts if mask)
+        handle = self._known.get(key)
+        if handle is None:
+            handle = self._known[key] = self.put_ids(id_ for names, mask in key for id_ in names.of(mask))
+        return handle
+
+    def put_ids(self, ids: Iterable[str]) -> str:
+        """Keep a set of ids and return its handle."""
+        members = sorted(set(ids))
+        handle = handle_of("\n".join(members))
+        if handle not in self.sets:
+            self.sets[handle] = dict.fromkeys(members, True)
+        return handle
 
 
-def _projects(name: str) -> bool:
-    return TOOL_NAME.fullmatch(name) is not None
+def catalog(inventory: ServerInventory, mode: Mode) -> dict[Kind, Names]:
+    """Return the names of each kind that a server has."""
+    listed = {
+        "tool": inventory.tools,
+        "prompt": inventory.prompts,
+        "resource": inventory.resources,
+        "template": inventory.templates,
+    }
+    return {kind: Names(inventory.server, kind, listed, mode) for kind in SECTIONS}
+
+
+def handle_of(text: str) -> str:
+    """Return the handle of what a text stands for."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def bits(mask: int) -> list[int]:
+    """Return which bits of a mask are set, the lowest first."""
+    found = []
+    while mask:
+        lowest = mask & -mask
+        found.append(lowest.bit_length() - 1)
+        mask ^= lowest
+    return found
+
+
+def _projects(ref: Ref, section: str, mode: Mode) -> bool:
+    shape = _SHAPES[section]
+    return bool(shape.fullmatch(ref.name)) and bool(shape.fullmatch(flat_name(ref, mode)))

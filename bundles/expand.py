@@ -5,26 +5,34 @@ Operands are interned, results are not: once each tenant has lists of its own, f
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bundles.catalog import Catalog, Ids, Interned
+from bundles.backing import Backings, flat_document
+from bundles.catalog import SECTIONS
+from bundles.offers import Offers, Part
 from bundles.overlay import config_withdrawals
-from gateway.config import known_tenants
-from gateway.config.values import EVERY_TENANT
-from gateway.model import Mode, flat_name
+from bundles.roles import bindings, roles
+from gateway.config import Membership
+from gateway.config.membership import own_key
+from gateway.ids import Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from bundles.backing import Backing
     from gateway.config import Config
-    from gateway.config.servers import Server
+    from gateway.config.servers import MemberEntry
+    from gateway.config.tenants import Tenant
     from gateway.facts import ServerInventory
+
+CONFIG_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Collision:
-    """A flat name that more than one offered tool has, so it is offered by none; `tenants` counts who misses it."""
+    """A flat name that more than one offered server has, so it is offered by none; `tenants` counts who misses it."""
 
     name: str
     ids: tuple[str, ...]
@@ -35,7 +43,7 @@ class Collision:
 class Expansion:
     """`data` is the document `portcullis_data`; the rest is for operators.
 
-    `unprojected` are upstream names that no agent can be shown, each as server/tool.
+    `unprojected` are ids of what servers have and no agent can be shown.
     """
 
     data: Mapping[str, Any]
@@ -44,68 +52,125 @@ class Expansion:
 
 
 @dataclass(frozen=True, slots=True)
-class _Share:
-    """What one server is to one tenant; `allow` and `deny` are None where its member entry has no such list."""
+class _Known:
+    """What a tenant's part was made of."""
 
-    catalog: Catalog
-    offered: int
-    allow: int | None
-    deny: int | None
+    defined: Tenant | None
+    configured: Mapping[str, MemberEntry]
+    own: tuple[Backing, ...]
+    part: Part
 
 
 class Expander:
-    """Expands again and again; a server whose inventory did not change keeps its matched patterns."""
+    """Expands again and again; what did not change since the last time is not worked out anew."""
 
     def __init__(self) -> None:
-        self._catalogs: dict[str, tuple[tuple[Mode, str], Catalog]] = {}
+        self._backings = Backings()
+        self._offers: Offers | None = None
+        self._mode: Mode | None = None
+        self._known: dict[str, _Known] = {}
+        self._alike: dict[tuple[int, int], Part] = {}
 
-    def expand(self, config: Config, config_hash: str, inventory: Sequence[ServerInventory]) -> Expansion:
+    def expand(self, config: Config, config_hash: str, inventory: Iterable[ServerInventory]) -> Expansion:
         """Return the tenants' document for this config and inventory; servers not configured are left out."""
-        catalogs = self._refresh(config, inventory)
-        offered = {id_: _offered(server, catalogs[id_]) for id_, server in config.mcp_servers.items()}
-        offers, operands = Interned(), Interned()
-        tenants = _tenants(config, catalogs, offered, offers, operands)
-        everyone = [(catalogs[id_], mask) for id_, mask in sorted(offered.items())]
-        egress = config.tool_access.mode is Mode.EGRESS
-        everyones = {"offer": offers.put(everyone)} if egress else {}
-        flat = _flat(config.tool_access.mode, everyone)
-        data: dict[str, Any] = {
-            "mode": config.tool_access.mode.value,
-            "config": config_hash,
-            "settings": _settings(config),
-            "flat": flat,
-            "contested": {id_: name for name, ids in flat.items() if len(ids) > 1 for id_ in ids},
-            "offers": offers.sets,
-            "sets": operands.sets,
-            "servers": {server: {} for server in config.mcp_servers},
-            "server_ids": {catalog.server: dict.fromkeys(catalog.ids(mask), True) for catalog, mask in everyone},
-            "everyone": everyones,
-            "tenants": tenants,
-            "withdrawn": config_withdrawals(config, catalogs),
-            "rbac": {"roles": _roles(config), "bindings": _bindings(config)},
-        }
+        listed = {one.server: one for one in inventory}
+        mode = config.tool_access.mode
+        self._backings.begin()
+        offers = self._refresh(
+            {
+                id_: self._backings.get(id_, server, listed.get(id_), mode, None)
+                for id_, server in config.mcp_servers.items()
+            },
+            mode,
+        )
+        membership = Membership(config)
+        # By the identity of what made them, so only for as long as this configuration is held.
+        self._alike = {}
+        tenants = sorted(membership.known)
+        self._known = {tenant: self._tenant(membership, tenant, offers, listed, mode) for tenant in tenants}
+        parts = {tenant: known.part for tenant, known in self._known.items()}
+        everyone = offers.part(dict.fromkeys(offers.shared, ())) if mode is Mode.EGRESS else None
+        own = [backing for known in self._known.values() for backing in known.own]
         return Expansion(
-            data=data,
-            collisions=_collisions(flat, offers.sets, tenants, everyones),
-            unprojected=tuple(name for id_ in sorted(catalogs) for name in catalogs[id_].unprojected),
+            data=_document(config, config_hash, membership, offers, parts, everyone, own),
+            collisions=_collisions(parts.values(), everyone),
+            unprojected=tuple(
+                id_
+                for backing in sorted((*offers.shared.values(), *own), key=lambda one: one.key)
+                for kind in SECTIONS
+                for id_ in backing.names[kind].unprojected
+            ),
         )
 
-    def _refresh(self, config: Config, inventory: Sequence[ServerInventory]) -> dict[str, Catalog]:
-        mode = config.tool_access.mode
-        listed = {known.server: known for known in inventory}
-        fresh: dict[str, tuple[tuple[Mode, str], Catalog]] = {}
-        for id_ in config.mcp_servers:
-            known = listed.get(id_)
-            names = known.tools if known else ()
-            key = (mode, "\n".join(names))
-            kept = self._catalogs.get(id_)
-            fresh[id_] = kept if kept and kept[0] == key else (key, Catalog(id_, names, mode))
-        self._catalogs = fresh
-        return {id_: catalog for id_, (_, catalog) in fresh.items()}
+    def _refresh(self, shared: dict[str, Backing], mode: Mode) -> Offers:
+        """Begin anew with what tenants are offered where any shared server is not what it was."""
+        if self._offers is None or self._mode is not mode or self._offers.shared != shared:
+            self._offers, self._mode = Offers(shared), mode
+            self._known = {}
+        return self._offers
+
+    def _tenant(
+        self,
+        membership: Membership,
+        tenant: str,
+        offers: Offers,
+        listed: Mapping[str, ServerInventory],
+        mode: Mode,
+    ) -> _Known:
+        defined, configured = membership.tenant(tenant), membership.configured(tenant)
+        own = tuple(
+            self._backings.get(key := own_key(tenant, id_), server, listed.get(key), mode, tenant)
+            for id_, server in sorted(membership.own(tenant).items())
+        )
+        known = self._known.get(tenant)
+        if known and known.own == own and known.configured == configured and _same(known.defined, defined):
+            return known
+        alike = id(configured), id(defined and defined.catalog)
+        part = self._alike.get(alike)
+        if part is None or own:
+            entries = membership.offered(tenant)
+            if mode is Mode.EGRESS:
+                entries = {id_: entries.get(id_, ()) for id_ in offers.shared}
+            part = offers.part(entries, own)
+            if not own:
+                self._alike[alike] = part
+        return _Known(defined, configured, own, part)
 
 
-def _offered(server: Server, catalog: Catalog) -> int:
-    return catalog.allowed(server.tools.allow_list) & ~catalog.hits(server.tools.deny_list)
+def _same(one: Tenant | None, other: Tenant | None) -> bool:
+    return one is other or one == other
+
+
+def _document(
+    config: Config,
+    config_hash: str,
+    membership: Membership,
+    offers: Offers,
+    parts: Mapping[str, Part],
+    everyone: Part | None,
+    own: Sequence[Backing],
+) -> dict[str, Any]:
+    every = [*parts.values(), *([everyone] if everyone else [])]
+    servers = [*offers.shared.values(), *own]
+    subjects, groups = bindings(
+        (one.principal, one.role, one.scope, one.issuer, True) for one in config.auth.role_assignments
+    )
+    return {
+        "mode": config.tool_access.mode.value,
+        "config": config_hash[:CONFIG_DIGITS],
+        "settings": _settings(config),
+        "flat": flat_document(offers.homes),
+        "contested": offers.contested,
+        "offers": _merged(part.offers for part in every),
+        "sets": _merged(part.sets for part in every),
+        "patterns": _merged([*(part.patterns for part in every), *(server.patterns for server in servers)]),
+        "servers": {server.key: server.document for server in servers},
+        "server_ids": {server.key: server.ids for server in servers},
+        "everyone": _entry(None, everyone) if everyone else {},
+        "tenants": {tenant: _entry(membership.tenant(tenant), part) for tenant, part in parts.items()},
+        "withdrawn": config_withdrawals(config),
+        "rbac": {"roles": roles(config.auth.every_role), "bindings": subjects, "groups": groups},
+    }
 
 
 def _settings(config: Config) -> dict[str, Any]:
@@ -114,83 +179,41 @@ def _settings(config: Config) -> dict[str, Any]:
         "max_staleness_seconds": config.opa.max_staleness_seconds,
         "default_role": config.auth.default_role,
         "anonymous": not config.auth.enabled or config.auth.allow_anonymous,
+        "act_as_on_mcp": config.auth.act_as_on_mcp,
     }
 
 
-def _tenants(
-    config: Config, catalogs: Mapping[str, Catalog], offered: Mapping[str, int], offers: Interned, operands: Interned
-) -> dict[str, dict[str, Any]]:
-    inactive = {tenant.id for tenant in config.tenants if not tenant.active}
-    servers = [(server, catalogs[id_], offered[id_]) for id_, server in sorted(config.mcp_servers.items())]
-    anybody = [_share(server, catalog, mask, EVERY_TENANT) for server, catalog, mask in servers]
-    tenants = {}
-    for tenant in sorted(known_tenants(config)):
-        shares = []
-        for (server, catalog, mask), default in zip(servers, anybody, strict=True):
-            own = tenant in server.tool_access.member
-            share = _share(server, catalog, mask, tenant) if own else default
-            if share:
-                shares.append(share)
-        tenants[tenant] = _tenant(tenant not in inactive, shares, offers, operands)
-    return tenants
+def _entry(tenant: Tenant | None, part: Part) -> dict[str, Any]:
+    """Return what policy is told of a tenant; one that only a member entry names is active and has no limits."""
+    active = tenant is None or tenant.active
+    return {"active": active, "obligations": _obligations(tenant), "own": part.own, **part.shares}
 
 
-def _share(server: Server, catalog: Catalog, offered: int, tenant: str) -> _Share | None:
-    entry = server.tool_access.member.get(tenant)
-    if entry is None:
-        return None
-    allow = catalog.hits(entry.allow_list) & offered if entry.allow_list else None
-    deny = catalog.hits(entry.deny_list) & offered if entry.deny_list else None
-    return _Share(catalog, offered, allow, deny)
+def _obligations(tenant: Tenant | None) -> dict[str, dict[str, int]]:
+    if tenant is None:
+        return {}
+    quotas = tenant.quotas
+    limits = {
+        "max_concurrent_requests": quotas.max_concurrent_requests,
+        "requests_per_minute": quotas.requests_per_minute,
+    }
+    given = {name: limit for name, limit in limits.items() if limit is not None}
+    return {"limits": given} if given else {}
 
 
-def _tenant(active: bool, shares: Sequence[_Share], offers: Interned, operands: Interned) -> dict[str, Any]:
-    document: dict[str, Any] = {"active": active, "offer": offers.put([(s.catalog, s.offered) for s in shares])}
-    if any(share.allow is not None for share in shares):
-        # Where one server's entry has an allow list and another's has none, the other's tools are all admitted.
-        admitted = [(s.catalog, s.offered if s.allow is None else s.allow) for s in shares]
-        document["allow"] = operands.put(admitted)
-    if any(share.deny is not None for share in shares):
-        document["deny"] = operands.put([(s.catalog, s.deny or 0) for s in shares])
-    return document
+def _merged(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for document in documents:
+        merged.update(document)
+    return merged
 
 
-def _flat(mode: Mode, everyone: Sequence[tuple[Catalog, int]]) -> dict[str, Ids]:
-    flat: dict[str, Ids] = {}
-    for catalog, mask in everyone:
-        for id_ in catalog.ids(mask):
-            flat.setdefault(flat_name(catalog.server, id_.partition("/")[2], mode), {})[id_] = True
-    return flat
-
-
-def _collisions(
-    flat: Mapping[str, Ids],
-    offers: Mapping[str, Ids],
-    tenants: Mapping[str, Mapping[str, Any]],
-    everyone: Mapping[str, str],
-) -> tuple[Collision, ...]:
-    """Return the names that some offer holds twice; in egress the offer to everybody counts as nobody's tenant."""
-    shared = {name: ids for name, ids in flat.items() if len(ids) > 1}
-    holders: dict[str, int] = dict.fromkeys(everyone.values(), 0)
-    for tenant in tenants.values() if shared else ():
-        holders[tenant["offer"]] = holders.get(tenant["offer"], 0) + 1
-    found: dict[str, tuple[set[str], int]] = {}
-    for name, ids in shared.items():
-        for offer, count in holders.items():
-            clashing = ids.keys() & offers[offer].keys()
-            if len(clashing) > 1:
-                before, missed = found.get(name, (set(), 0))
-                found[name] = (before | clashing, missed + count)
-    return tuple(Collision(name, tuple(sorted(ids)), missed) for name, (ids, missed) in sorted(found.items()))
-
-
-def _roles(config: Config) -> dict[str, Ids]:
-    return {role: dict.fromkeys(grants, True) for role, grants in config.auth.every_role.items()}
-
-
-def _bindings(config: Config) -> dict[str, dict[str, dict[str, Any]]]:
-    bindings: dict[str, dict[str, dict[str, Any]]] = {}
-    for assigned in config.auth.role_assignments:
-        issuer = {"issuer": assigned.issuer} if assigned.issuer else {}
-        bindings.setdefault(assigned.principal, {}).setdefault(assigned.scope, {})[assigned.role] = issuer
-    return bindings
+def _collisions(parts: Iterable[Part], everyone: Part | None) -> tuple[Collision, ...]:
+    """Return the names that are contested in some offer; in egress the offer to everybody counts as no tenant."""
+    tenants: Counter[str] = Counter()
+    clashing: dict[str, set[str]] = {}
+    for part, count in [*((part, 1) for part in parts), *([(everyone, 0)] if everyone else [])]:
+        for contest in part.contests:
+            clashing.setdefault(contest.name, set()).update(contest.rivals.values())
+        tenants.update(dict.fromkeys({contest.name for contest in part.contests}, count))
+    return tuple(Collision(name, tuple(sorted(ids)), tenants[name]) for name, ids in sorted(clashing.items()))

@@ -9,6 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 META = frozenset("*?[")
+_ESCAPED = frozenset("\\.+*?()|[]{}^$")
+_ESCAPED_IN_CLASS = frozenset("\\]^-[")
+# A class that no character is in, such as `[b-a]`, as RE2 has to be told.
+_NOTHING = "[^\\x00-\\x{10FFFF}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,13 @@ class _AnyOf:
 
     def admits(self, char: str) -> bool:
         return any(low <= char <= high for low, high in self.ranges) is not self.negated
+
+    @property
+    def regex(self) -> str:
+        if not self.ranges:
+            return "." if self.negated else _NOTHING
+        inside = "".join(f"{_in_class(low)}-{_in_class(high)}" for low, high in self.ranges)
+        return f"[{'^' * self.negated}{inside}]"
 
 
 _ONE = _AnyOf(ranges=(), negated=True)
@@ -42,6 +53,11 @@ class Glob:
             return self.pattern
         return "".join(map(str, self._tokens)) if all(isinstance(token, str) for token in self._tokens) else None
 
+    @property
+    def regex(self) -> str:
+        """The pattern as RE2 reads it, to be anchored and matched with the flag `s`."""
+        return "".join(map(_regex, self._tokens))
+
     def matches(self, name: str) -> bool:
         """Say whether the whole name is admitted."""
         tokens, at, token = self._tokens, 0, 0
@@ -60,6 +76,21 @@ class Glob:
             else:
                 return False
         return all(rest is None for rest in tokens[token:])
+
+
+def literal_regex(text: str) -> str:
+    """Return what matches a text and nothing else, as RE2 reads it."""
+    return "".join(f"\\{char}" if char in _ESCAPED else char for char in text)
+
+
+def _regex(token: _Token) -> str:
+    if token is None:
+        return ".*"
+    return literal_regex(token) if isinstance(token, str) else token.regex
+
+
+def _in_class(char: str) -> str:
+    return f"\\{char}" if char in _ESCAPED_IN_CLASS else char
 
 
 def _admits(token: _Token, char: str) -> bool:

@@ -1,45 +1,42 @@
-"""The withdrawals that config makes, by canonical id."""
+"""The withdrawals that config makes, by canonical id: of exact names, so they hold before a server lists them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bundles.globs import Glob
+from gateway.config.membership import own_key, own_servers
+from gateway.ids import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator
 
-    from bundles.catalog import Catalog
     from gateway.config import Config
 
+Overlay = dict[str, dict[str, Any]]
 
-def config_withdrawals(config: Config, catalogs: Mapping[str, Catalog]) -> dict[str, Any]:
-    """Return the config's withdrawals by canonical id; an exact name holds even before its server lists it."""
-    everybody: dict[str, Any] = {}
-    tenants: dict[str, dict[str, Any]] = {}
-    for id_, server in config.mcp_servers.items():
-        projection = server.tool_projection
-        everybody |= _origins(_within(id_, projection.withdrawn, catalogs[id_]))
-        for tenant, override in projection.tenant_overrides.items():
-            tenants.setdefault(tenant, {}).update(_origins(_within(id_, override.withdrawn, catalogs[id_])))
-    everybody |= _origins(_across(config.tool_projection.withdrawn, catalogs))
-    for tenant, ids in config.tool_projection.tenant_overrides.items():
-        tenants.setdefault(tenant, {}).update(_origins(_across(ids.withdrawn, catalogs)))
+
+def config_withdrawals(config: Config) -> dict[str, Any]:
+    """Return the config's withdrawals: from everybody, and from single tenants."""
+    everybody: Overlay = {}
+    tenants: dict[str, Overlay] = {}
+    for tenant, ids in _withdrawn(config):
+        overlay = everybody if tenant is None else tenants.setdefault(tenant, {})
+        overlay.update((id_, {"origin": "config"}) for id_ in ids)
     return {"global": everybody, "tenant": tenants}
 
 
-def _within(server: str, patterns: Sequence[str], catalog: Catalog) -> set[str]:
-    exact = (Glob(pattern).literal for pattern in patterns)
-    return {f"{server}/{name}" for name in exact if name is not None} | set(catalog.ids(catalog.hits(patterns)))
+def _withdrawn(config: Config) -> Iterator[tuple[str | None, Iterable[str]]]:
+    for id_, server in config.mcp_servers.items():
+        yield None, _ids(id_, server.tool_projection.withdrawn)
+        for tenant, override in server.tool_projection.tenant_overrides.items():
+            yield tenant, _ids(id_, override.withdrawn)
+    yield None, config.tool_projection.withdrawn
+    for tenant, ids in config.tool_projection.tenant_overrides.items():
+        yield tenant, ids.withdrawn
+    # Nobody else sees a tenant's own server.
+    for owner, own_id, own in own_servers(config):
+        yield None, _ids(own_key(owner.id, own_id), own.tool_projection.withdrawn)
 
 
-def _across(patterns: Sequence[str], catalogs: Mapping[str, Catalog]) -> set[str]:
-    globs = [Glob(pattern) for pattern in patterns]
-    exact = {name for name in (glob.literal for glob in globs) if name is not None}
-    every = (id_ for catalog in catalogs.values() for id_ in catalog.ids(catalog.everything))
-    real = [glob for glob in globs if glob.literal is None]
-    return exact | {id_ for id_ in every if any(glob.matches(id_) for glob in real)}
-
-
-def _origins(ids: set[str]) -> dict[str, Any]:
-    return {id_: {"origin": "config"} for id_ in ids}
+def _ids(server: str, tools: Iterable[str]) -> list[str]:
+    return [str(Ref.of_tool(server, tool)) for tool in tools]

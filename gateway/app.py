@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import aiohttp
 
-from bundles.catalog import Catalog
 from bundles.overlay import config_withdrawals
 from bundles.signing import ensure_key, verification_keys
 from gateway import background, observed
@@ -43,7 +42,7 @@ from gateway.upstream.pool import Upstreams
 from gateway.upstream.slots import Slots
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable
 
     from gateway.config import Config, Loaded
     from gateway.ledger import Ledger
@@ -107,7 +106,7 @@ async def _assembled(stack: AsyncExitStack, loaded: Loaded, home: Home, *, with_
         upstreams=upstreams,
         inventory=inventory,
         replication=await _replication(stack, ledger, children, home.replica),
-        overlay=_config_overlay,
+        overlay=config_withdrawals,
     )
     live = Live(rooms.door(config))
     stack.push_async_callback(_close_authn, live)
@@ -209,11 +208,6 @@ async def _served(stack: AsyncExitStack, gateway: Gateway, tracing: Tracing | No
     if listen := gateway.live.value.config.metrics.listen:
         private = application(onion, ops.private_routes())
         await listening(stack, private, *host_port(listen), "metrics.listen")
-
-
-def _config_overlay(config: Config, names: Callable[[str], Iterable[str]]) -> Mapping[str, Any]:
-    mode = config.tool_access.mode
-    return config_withdrawals(config, {id_: Catalog(id_, names(id_), mode) for id_ in config.mcp_servers})
 
 
 async def _close_authn(live: Live[Door]) -> None:

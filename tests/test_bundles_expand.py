@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bundles.bundle import canonical
 from bundles.expand import Collision, Expander, Expansion
 from gateway.facts import ServerInventory
-from gateway.model import Mode
+from gateway.ids import Mode
 from tests.support.configs import egress, front_door, lists, members, server
 
 if TYPE_CHECKING:
@@ -28,13 +28,23 @@ def expand(config: Config, **inventory: tuple[str, ...]) -> Expansion:
     return Expander().expand(config, "hash", known)
 
 
-def ids(data: Mapping[str, Any], tenant: str) -> set[str]:
+def ids(data: Mapping[str, Any], tenant: str, kind: str = "tool") -> set[str]:
     """Read the document as policy does: ((offer ∩ allow) − deny)."""  # noqa: RUF002
-    entry = data["tenants"][tenant]
-    admitted = set(data["offers"][entry["offer"]])
-    if "allow" in entry:
-        admitted &= set(data["sets"][entry["allow"]])
-    return admitted - set(data["sets"].get(entry.get("deny"), ()))
+    entry = data["tenants"][tenant].get(kind)
+    if entry is None:
+        return set()
+    return (kept(data, entry, kind) | kept(data, entry, "template" if kind == "resource" else kind)) - set(
+        data["sets"][entry["deny"]]
+    )
+
+
+def kept(data: Mapping[str, Any], entry: Mapping[str, str], section: str) -> set[str]:
+    """Return what an offer leaves of a section of every server: all of it, or what the allow list says."""
+    found = set()
+    for key, how in data["offers"][entry["offer"]].items():
+        offered = set(data["server_ids"][key].get(section, ()))
+        found |= offered if how == "all" else offered & set(data["sets"][entry["allow"]])
+    return found
 
 
 # The member policy once more, as one would write it in an afternoon.
@@ -48,12 +58,12 @@ def passes(entry: dict[str, list[str]], name: str) -> bool:
     return (not entry["allow_list"] or hit(entry["allow_list"], name)) and not hit(entry["deny_list"], name)
 
 
-def naive(servers: dict[str, Any], inventory: dict[str, list[str]], tenant: str) -> set[str]:
-    """server allow ∩ member allow - server deny - member deny."""
+def naive(servers: dict[str, Any], inventory: dict[str, list[str]], tenant: str, mode: Mode) -> set[str]:
+    """server allow ∩ member allow - server deny - member deny; in egress nobody needs to be a member."""
     found = set()
     for name, section in servers.items():
         entries = section["tool_access"]["member"]
-        entry = entries.get(tenant, entries.get("*"))
+        entry = entries.get(tenant, entries.get("*", lists() if mode is Mode.EGRESS else None))
         if entry is not None:
             tools = inventory.get(name, [])
             found |= {f"{name}/{tool}" for tool in tools if passes(section["tools"], tool) and passes(entry, tool)}
@@ -84,7 +94,7 @@ def test_every_tenant_is_admitted_to_exactly_what_the_member_policy_says(
     named = {tenant for section in servers.values() for tenant in section["tool_access"]["member"]}
     assert set(data["tenants"]) == (named - {"*"}) | {"tenant:c"}
     for tenant in data["tenants"]:
-        assert ids(data, tenant) == naive(servers, inventory, tenant)
+        assert ids(data, tenant) == naive(servers, inventory, tenant, config.tool_access.mode)
 
 
 @given(servers=SERVERS, inventory=INVENTORY)
@@ -110,7 +120,7 @@ def test_the_recipe() -> None:
         "global": {"payments/legacy_charge": {"origin": "config"}},
         "tenant": {"tenant:a": {"payments/beta_tool": {"origin": "config"}}},
     }
-    assert data["flat"]["charge"] == {"payments/charge": True}
+    assert data["flat"]["tool"]["charge"] == {"server": "payments", "id": "payments/charge"}
     assert data["everyone"] == {}
 
 
@@ -149,8 +159,9 @@ def test_a_config_withdrawal_of_a_tool_not_listed_yet_is_kept() -> None:
 
 def test_in_egress_everybody_is_offered_all_servers_under_prefixed_names() -> None:
     data = expand(egress({"a": server(tools=lists(deny=["y"])), "b": server()}), a=("x", "y"), b=("x",)).data
-    assert data["offers"][data["everyone"]["offer"]] == {"a/x": True, "b/x": True}
-    assert set(data["flat"]) == {"a__x", "b__x"}
+    assert data["offers"][data["everyone"]["tool"]["offer"]] == {"a": "all", "b": "all"}
+    assert {server: set(ids["tool"]) for server, ids in data["server_ids"].items()} == {"a": {"a/x"}, "b": {"b/x"}}
+    assert set(data["flat"]["tool"]) == {"a__x", "b__x"}
 
 
 @pytest.mark.parametrize("deny", [False, True])
@@ -161,7 +172,9 @@ def test_a_name_that_two_offered_servers_have_is_reported_unless_a_server_list_r
         servers["b"]["tools"] = lists(deny=["x"])
     expansion = expand(front_door(servers, tenants=[{"id": "t1"}, {"id": "t2"}]), a=("x",), b=("x", "y"))
     assert expansion.collisions == (() if deny else (Collision("x", ("a/x", "b/x"), 2),))
-    assert expansion.data["flat"]["x"] == ({"a/x": True} if deny else {"a/x": True, "b/x": True})
+    alone, rivals = {"server": "a", "id": "a/x"}, {"rivals": {"a": "a/x", "b": "b/x"}}
+    assert expansion.data["flat"]["tool"]["x"] == (alone if deny else rivals)
+    assert expansion.data["contested"] == ({} if deny else {"a/x": "x", "b/x": "x"})
 
 
 def test_the_same_name_at_servers_of_different_tenants_collides_for_nobody() -> None:
@@ -177,7 +190,7 @@ def test_in_egress_a_prefix_that_runs_into_a_name_collides() -> None:
 @pytest.mark.parametrize("name", ["with space", "x" * 129, "", "tool\n", "naïve", "a:b"])
 def test_a_name_that_no_agent_can_be_shown_is_left_out_and_reported(name: str) -> None:
     expansion = expand(egress({"s": server()}), s=("fine", name))
-    assert expansion.data["server_ids"] == {"s": {"s/fine": True}}
+    assert expansion.data["server_ids"] == {"s": {"tool": {"s/fine": True}}}
     assert expansion.unprojected == (f"s/{name}",)
 
 
@@ -197,8 +210,9 @@ def test_settings_and_roles_are_data() -> None:
         "max_staleness_seconds": 60,
         "default_role": None,
         "anonymous": True,
+        "act_as_on_mcp": False,
     }
-    assert data["rbac"]["bindings"] == {"user:root": {"global": {"admin": {"issuer": "https://idp.example.com"}}}}
+    assert data["rbac"]["bindings"] == {"user:root": {"global": {"admin": {"https://idp.example.com": True}}}}
     assert data["rbac"]["roles"]["viewer"] == dict.fromkeys(
         ["mcp_servers:list", "mcp_servers:read", "metrics:read", "tool:list"], True
     )

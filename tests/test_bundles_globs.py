@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from fnmatch import fnmatchcase
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bundles.globs import Glob
+from bundles.globs import Glob, literal_regex
 
 NAMES = st.text(alphabet="ab-./]![^x", max_size=8)
 PATTERNS = st.text(alphabet="ab-./]![^x*?", max_size=10)
@@ -63,3 +64,17 @@ def test_a56_a_pattern_made_to_backtrack_takes_no_more_steps_than_name_times_pat
 )
 def test_an_exact_name_is_known_as_one(pattern: str, literal: str | None) -> None:
     assert Glob(pattern).literal == literal
+
+
+@given(st.text(alphabet="ab*?[]!-^.\\]", max_size=8), st.text(alphabet="ab*?[]!-^.\\\n", max_size=6))
+def test_a_glob_as_an_expression_matches_what_the_glob_matches(pattern: str, name: str):
+    glob = Glob(pattern)
+    # RE2 writes the last character there is in another way than Python.
+    expression = glob.regex.replace("\\x{10FFFF}", "\\U0010ffff")
+    assert bool(re.fullmatch(f"(?s:{expression})", name)) is glob.matches(name)
+
+
+@given(st.text(max_size=8), st.text(max_size=8))
+def test_a_text_as_an_expression_matches_itself_alone(text: str, other: str):
+    assert re.fullmatch(f"(?s:{literal_regex(text)})", text)
+    assert bool(re.fullmatch(f"(?s:{literal_regex(text)})", other)) is (text == other)

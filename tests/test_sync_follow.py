@@ -70,6 +70,7 @@ async def test_live_says_what_the_ledger_says(sync: Sync) -> None:
         },
         "revoked": {},
         "bindings": {},
+        "groups": {},
         "scopes": {},
     }
 
@@ -141,7 +142,7 @@ async def test_a_new_inventory_rebuilds_tenants_and_nothing_else_but_live(sync: 
     revision = await sync.ledger.put_inventory(inventory("payments", "charge", "new", digest="d2"))
     assert revision is not None
     await until(lambda: sync.service.publisher.settled(revision))
-    assert "payments/new" in (await document(sync, "tenants"))["server_ids"]["payments"]
+    assert "payments/new" in (await document(sync, "tenants"))["server_ids"]["payments"]["tool"]
     assert {name for name, etag in (await etags(sync)).items() if etag != before[name]} == {"tenants", "live"}
 
 
@@ -160,7 +161,7 @@ async def test_a_changed_file_is_published(sync: Sync) -> None:
     await until(lambda: health(sync)["config"] == expected)
 
     async def published() -> bool:
-        return bool((await document(sync, "tenants"))["config"] == expected)
+        return bool((await document(sync, "tenants"))["config"] == expected[:16])
 
     await until(published)
 

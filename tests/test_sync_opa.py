@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,16 +33,18 @@ async def replica(sync: Sync, name: str = "gw-1", **changes: Any) -> AsyncIterat
 async def tools(opa: RunningOpa, tenant: str) -> list[str]:
     """Return what the shipped policy lists for an agent of the tenant."""
     question = {
-        "v": 1,
+        "v": 2,
         "action": "tools/list",
+        "kind": "tool",
         "mode": "front_door",
         "view": "flat",
         "principal": {
-            "subject": "user:jo", "kind": "jwt", "issuer": "https://auth.example.com", "tenant": tenant, "groups": [],
+            "subject": "user:jo", "kind": "jwt", "issuer": "https://auth.example.com", "tenant": tenant,
+            "acting_for": None, "groups": [],
             "scopes": [], "credential": {"id": "c", "role": None, "scope": None, "expires_at": None},
         },
         "target": {"name": None, "server": None},
-        "request": {"id": "1", "ip": "127.0.0.1", "time": 1},
+        "request": {"id": "1", "ip": "127.0.0.1", "time": int(time.time())},
         "untrusted": {"client": {}},
     }  # fmt: skip
     return sorted((await opa.data("portcullis/list/decision", question) or {}).get("ids", []))

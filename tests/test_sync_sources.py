@@ -84,7 +84,7 @@ async def applied(sync: Sync, revision: int) -> bool:
 async def allowed(sync: Sync) -> Any:
     """Return what tenant:b may see by the bundle that is served."""
     data = (await sync.poll("tenants", await sync.token("gw"))).data
-    return sorted(data["sets"][data["tenants"]["tenant:b"]["allow"]])
+    return sorted(data["sets"][data["tenants"]["tenant:b"]["tool"]["allow"]])
 
 
 async def revision_of(sync: Sync, name: str) -> int:

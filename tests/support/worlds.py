@@ -18,6 +18,7 @@ from bundles.expand import Expander
 from gateway.config import load
 from gateway.facts import ServerInventory
 from gateway.pdp.opa_binary import find
+from gateway.pdp.question import KINDS
 
 CASES = Path(__file__).parents[1] / "cases"
 WORLDS = CASES / "worlds"
@@ -26,14 +27,16 @@ EPOCH = "0123456789abcdef" * 2
 NOW = 1_790_000_000
 # Stands for the hash of the config, which moves with every new key of the schema and judges nothing.
 CONFIG_HASH = "c0ffee" * 10 + "c0ff"
+CONFIG = CONFIG_HASH[:16]
 USUAL_INPUT: dict[str, Any] = {
-    "v": 1,
+    "v": 2,
     "view": "flat",
     "principal": {
         "subject": "user:jo",
         "kind": "jwt",
         "issuer": "https://auth.example.com",
         "tenant": None,
+        "acting_for": None,
         "groups": [],
         "scopes": [],
         "credential": {"id": "j_1", "role": None, "scope": None, "expires_at": NOW + 3600},
@@ -50,9 +53,17 @@ USUAL_ANSWER: dict[str, dict[str, Any]] = {
 
 
 def inventory(world: str) -> tuple[ServerInventory, ...]:
-    """Return what the world's servers offer."""
+    """Return what the world's servers offer: a list of tools, or a list of each kind."""
     listed = yaml.safe_load((WORLDS / world / "inventory.yaml").read_text())["inventory"]
-    return tuple(ServerInventory(server, "", tuple(tools), 0) for server, tools in listed.items())
+    return tuple(inventory_of(server, offered) for server, offered in listed.items())
+
+
+def inventory_of(server: str, offered: list[str] | dict[str, list[str]]) -> ServerInventory:
+    """Return what a server offers: a list of tools, or a list of each kind."""
+    kinds = offered if isinstance(offered, dict) else {"tools": offered}
+    return ServerInventory(
+        server, "", updated_at=0, **{"tools": (), **{kind: tuple(names) for kind, names in kinds.items()}}
+    )
 
 
 def compiled(world: str) -> dict[str, Any]:
@@ -68,6 +79,7 @@ def compiled(world: str) -> dict[str, Any]:
             "withdrawn": {"global": {}, "tenant": {}},
             "revoked": {},
             "bindings": {},
+            "groups": {},
             "scopes": {},
         },
     }
@@ -99,7 +111,8 @@ class Case:
     @property
     def entrypoint(self) -> str:
         """Return which decision answers it."""
-        return {"tools/list": "list", "tools/call": "call"}.get(self.input["action"], "admin")
+        kind = self.input.get("kind", KINDS.get(self.input["action"]))
+        return "admin" if kind is None else "list" if self.input["action"].endswith("/list") else "call"
 
     @property
     def plain(self) -> bool:
@@ -112,11 +125,10 @@ class Case:
         facts = set(self.given.get("portcullis_live", {}))
         return not self.without and set(self.given) <= {"portcullis_live"} and facts <= {"withdrawn", "revoked"}
 
-    def documents(self, now: float) -> dict[str, Any]:
-        """Return what it is judged by, its times moved so that the world's now is `now` (seconds)."""
+    def documents(self) -> dict[str, Any]:
+        """Return what it is judged by."""
         written = snapshot(self.world)
         documents = merged({**manifests(written.pop("packages")), **written}, self.given)
-        documents["portcullis_live"]["generated_at"] += int(now) - NOW
         for path in self.without:
             *above, last = path
             holder = documents
@@ -128,11 +140,12 @@ class Case:
     def question(self) -> dict[str, Any]:
         """Return the whole input."""
         mode = snapshot(self.world)["portcullis_data"]["mode"]
-        return merged(merged(USUAL_INPUT, {"mode": mode}), self.input)
+        usual = merged(USUAL_INPUT, {"mode": mode, "kind": KINDS.get(self.input["action"])})
+        return merged(merged(usual, {"target": {"grants": None}} if self.entrypoint == "admin" else {}), self.input)
 
     def answer(self) -> dict[str, Any]:
         """Return the whole decision."""
-        stamp = {"epoch": EPOCH, "revision": 42, "stale": False}
+        stamp = {"epoch": EPOCH, "revision": 42, "config": CONFIG, "stale": False}
         return merged({**USUAL_ANSWER[self.entrypoint], **stamp}, self.expect)
 
 
