@@ -3,125 +3,95 @@
     python -m bench.policy_cost                        # 10, 1,000 and 10,000 tenants, 200 tools
     python -m bench.policy_cost --tenants 10 --runs 1 --only call
 
-Runs `opa bench` over the shipped policy and generated data: four servers of fifty tools, a deny list of its own for
-each tenant, an allow list for every second one, withdrawals in all four overlays, and the worked example as custom
-policy where asked for. Prints microseconds, bytes and allocations per decision. HTTP is not in it.
+Runs `opa bench` over the shipped policy, over data that sync's own code makes of a configuration, and over questions as
+the gateway writes them: four servers of fifty tools, prompts and resources besides, a deny list of its own for each
+tenant and an allow list for every second one, withdrawals in all four overlays, and the worked example as custom policy
+where asked for. Prints microseconds, bytes and allocations per decision. HTTP is not in it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import random
 import re
 import subprocess
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bench.tenants import data
+from gateway.ids import Mode
+from gateway.model import CredentialKind, CredentialRef, Principal, Question, RequestInfo, View
 from gateway.pdp.opa_binary import find
+from gateway.pdp.question import encode
 from policies import ROOT
 
-SERVERS = [f"s{number}" for number in range(4)]
-TOOLS = [f"{server}/tool_{tool}" for server in SERVERS for tool in range(50)]
 EXAMPLE = ROOT.parent / "examples" / "policies"
 BENCHED = re.compile(r"^Benchmark\S*\s+\d+\s+(\d+(?:\.\d+)?) ns/op.*?(\d+) B/op\s+(\d+) allocs/op", re.MULTILINE)
+NOW = int(time.time())
+
+# Tenants with an even number have no allow list, and the default role; `user:5` was given the same role.
+JO = Principal("user:jo", CredentialKind.JWT, "tenant:4", "https://idp.example.com", ("data",), ("mcp:tools",))
+JO = replace(JO, credential=CredentialRef("0123456789abcdef", expires_at=NOW + 3600))
+CALL = Question("tools/call", JO, RequestInfo("0190", "10.0.0.1", NOW), name="tool_3_49", arguments={"amount": 10})
+LIST = replace(CALL, action="tools/list", name=None, arguments=None)
+NARROWED = replace(JO, tenant="tenant:5")
+ASSIGNED = replace(JO, subject="user:5")
+KEY = replace(JO, kind=CredentialKind.API_KEY, subject="service:bot", issuer=None, groups=(), scopes=())
+KEY = replace(KEY, credential=CredentialRef("c_17", "developer"))
+TOKEN = replace(KEY, kind=CredentialKind.TENANT_TOKEN, credential=CredentialRef("t_17", "developer", "5c09e"))
+READ = replace(CALL, action="resources/read", name="file:///docs/1", arguments=None)
+QUESTIONS = {
+    "call": ("call", CALL),
+    "call, allow list": ("call", replace(CALL, principal=NARROWED, name="tool_1_49")),
+    "call, role assigned": ("call", replace(CALL, principal=ASSIGNED)),
+    "call, key": ("call", replace(CALL, principal=KEY)),
+    "call, token": ("call", replace(CALL, principal=TOKEN)),
+    "call withdrawn": ("call", replace(CALL, name="tool_1_12")),
+    "call unknown tool": ("call", replace(CALL, name="nothing")),
+    "call unknown tenant": ("call", replace(CALL, principal=replace(JO, tenant="tenant:none"))),
+    "prompt": ("call", replace(CALL, action="prompts/get", name="prompt_0_1")),
+    "read": ("call", READ),
+    "read by template": ("call", replace(READ, name="file:///more/1", templates=("file:///more/{name}",))),
+    "list 50": ("list", replace(LIST, view=View.SERVER, server="s3")),
+    "list 200": ("list", LIST),
+    "list 200, allow list": ("list", replace(LIST, principal=NARROWED)),
+    "admin": ("admin", replace(LIST, action="mcp_servers:read", tenant="tenant:4")),
+}
 
 
 def snapshot(tenants: int, packages: dict[str, list[str]]) -> dict[str, Any]:
-    """Return the data of a front door with this many tenants; the same number makes the same data."""
+    """Return everything that OPA is told of a front door with this many tenants."""
     manifest = {"manifest": {"revision": "r1"}}
     custom = {"manifest": {"revision": "r1", "metadata": {"packages": packages}}}
     bundles = {"policy": manifest, "custom": custom, "tenants": manifest, "live": manifest}
-    return {"system": {"bundles": bundles}, "portcullis_data": configured(tenants), "portcullis_live": live()}
-
-
-def configured(tenants: int) -> dict[str, Any]:
-    """Return what config says."""
-    draw = random.Random(1)
-    denied = {f"{number:016x}": dict.fromkeys(draw.sample(TOOLS, 3), True) for number in range(tenants)}
-    settings = {"on_stale": "serve", "max_staleness_seconds": 300, "default_role": "developer", "anonymous": False}
-    of_server = {server: {id_: True for id_ in TOOLS if id_.startswith(f"{server}/")} for server in SERVERS}
-    return {
-        "mode": "front_door",
-        "config": "bench",
-        "settings": settings,
-        "flat": {f"{id_.partition('/')[2]}_{id_[1]}": {id_: True} for id_ in TOOLS},
-        "contested": {},
-        "offers": {"all": dict.fromkeys(TOOLS, True)},
-        "sets": {**denied, "allow": dict.fromkeys(TOOLS[:150], True)},
-        "servers": {server: {} for server in SERVERS},
-        "server_ids": of_server,
-        "everyone": {},
-        "tenants": {
-            f"tenant:{number}": {"active": True, "offer": "all", "deny": f"{number:016x}"}
-            | ({"allow": "allow"} if number % 2 else {})
-            for number in range(tenants)
-        },
-        "withdrawn": {
-            "global": {"s0/tool_1": {"origin": "config"}},
-            "tenant": {"tenant:3": {"s0/tool_2": {"origin": "config"}}},
-        },
-        "rbac": {
-            "roles": {"developer": {"tool:list": True, "tool:invoke": True, "mcp_servers:read": True}},
-            "bindings": {f"user:{number}": {"global": {"developer": {}}} for number in range(0, tenants, 2)},
-        },
-    }
+    return {"system": {"bundles": bundles}, "portcullis_data": data(tenants), "portcullis_live": live()}
 
 
 def live() -> dict[str, Any]:
-    """Return what has happened at runtime: a dozen withdrawals."""
+    """Return what has happened at runtime: a dozen withdrawals, and a token that is narrowed."""
     withdrawal = {"by": "user:root", "at": 0}
     return {
         "epoch": "0" * 32,
         "revision": 42,
-        "generated_at": int(time.time()),
+        "generated_at": NOW,
         "withdrawn": {
-            "global": {f"s1/tool_{number}": withdrawal for number in range(10)},
-            "tenant": {"tenant:5": {"s1/tool_12": withdrawal}},
+            "global": {f"s1/tool_1_{number}": withdrawal for number in range(10)},
+            "tenant": {"tenant:4": {"s1/tool_1_12": withdrawal}},
         },
         "revoked": {},
         "bindings": {},
-        "scopes": {},
+        "groups": {},
+        "scopes": {"5c09e": {"s3/tool_3_49": True}},
     }
 
 
-def question(action: str, name: str | None, tenant: str) -> dict[str, Any]:
-    """Return the input of one question, by a person who has the default role."""
-    credential = {"id": "jwt:1", "role": None, "scope": None, "expires_at": 1}
-    return {
-        "v": 1,
-        "action": action,
-        "mode": "front_door",
-        "view": "flat",
-        "principal": {
-            "subject": "user:5",
-            "kind": "jwt",
-            "issuer": "https://issuer.example",
-            "tenant": tenant,
-            "groups": ["data"],
-            "scopes": [],
-            "credential": credential,
-        },
-        "target": {"name": name, "server": None, "arguments": {"amount": 10}},
-        "request": {"id": "0190", "ip": "10.0.0.1", "time": 1},
-        "untrusted": {"client": {}},
-    }
-
-
-QUESTIONS = {
-    "call": ("call", question("tools/call", "tool_49_2", "tenant:5")),
-    "call withdrawn": ("call", question("tools/call", "tool_12_1", "tenant:5")),
-    "call unknown tool": ("call", question("tools/call", "nothing", "tenant:5")),
-    "call unknown tenant": ("call", question("tools/call", "tool_49_2", "tenant:none")),
-    "list": ("list", question("tools/list", None, "tenant:5")),
-}
-
-
-def bench(folder: Path, custom: bool, entrypoint: str, asked: dict[str, Any], runs: int) -> tuple[float, int, int]:
+def bench(folder: Path, custom: bool, entrypoint: str, asked: Question, runs: int) -> tuple[float, int, int]:
     """Return microseconds, bytes and allocations per decision, the best of its runs."""
-    (folder / "input.json").write_text(json.dumps(asked))
+    body = json.loads(encode(asked, Mode.FRONT_DOOR, custom=custom, max_arguments_bytes=1024))
+    (folder / "input.json").write_text(json.dumps(body["input"]))
     sources = ["-d", ROOT / "portcullis", "-d", folder / "data.json", *(["-d", f"custom:{EXAMPLE}"] if custom else [])]
     command = [find().path, "bench", *sources, "-i", folder / "input.json", "--ignore", "*_test.rego"]
     command += ["--count", runs, "--format", "gobench", "--metrics=false"]

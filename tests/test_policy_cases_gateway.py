@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.model import TENANT_ID, Mode, ToolRef, flat_name
+from gateway.ids import TENANT_ID, Mode, Ref, flat_name
 from tests.support.stage import Stage, stageable
 from tests.support.worlds import Case, cases, snapshot
 
@@ -61,7 +61,7 @@ def turned_away(case: Case, answer: dict[str, Any]) -> bool:
 
 def listed(case: Case, reply: Reply, answer: dict[str, Any]) -> None:
     mode = Mode(snapshot(case.world)["portcullis_data"]["mode"])
-    wanted = [flat_name(ref.server, ref.tool, mode) for ref in map(ToolRef.parse, sorted(answer["ids"]))]
+    wanted = [flat_name(ref, mode) for ref in map(Ref.parse, sorted(answer["ids"]))]
     assert reply.status == 200
     assert [tool["name"] for tool in reply.json["result"]["tools"]] == wanted
 
@@ -95,4 +95,5 @@ def reasons(found: list[dict[str, Any]]) -> set[frozenset[tuple[str, str]]]:
 
 
 def test_most_of_the_table_is_played() -> None:
-    assert len(STAGED) > len(cases()) / 2
+    of_tools = [case for case in cases() if case.question()["kind"] in ("tool", None) and case.world != "teams"]
+    assert len(STAGED) > len(of_tools) / 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -28,9 +27,7 @@ def bundled() -> Iterator[Callable[[str], Judge]]:
 
         def of(world: str) -> Judge:
             if world not in running:
-                documents = snapshot(world)
-                documents["portcullis_live"]["generated_at"] = int(time.time())
-                running[world] = stack.enter_context(bundled_judge(documents, custom(world)))
+                running[world] = stack.enter_context(bundled_judge(snapshot(world), custom(world)))
             return running[world]
 
         yield of
@@ -46,7 +43,7 @@ def fed() -> Iterator[Callable[[Case], Judge]]:
             if case.world not in running:
                 running[case.world] = stack.enter_context(open_judge(custom(case.world)))
             judge = running[case.world]
-            judge.load(case.documents(time.time()))
+            judge.load(case.documents())
             return judge
 
         yield of

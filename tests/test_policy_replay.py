@@ -65,7 +65,12 @@ async def history(
     folder = tmp_path_factory.mktemp("history")
     shutil.copytree(SPEND_LIMIT, folder / "rules" / "spend_limit")
     settings = {
-        "opa": {**PATIENT, "custom_policies": str(folder / "rules")},
+        "opa": {
+            **PATIENT,
+            "custom_policies": str(folder / "rules"),
+            "on_stale": "deny",
+            "max_staleness_seconds": 60,
+        },
         "audit": {"include_arguments": True, "file": str(folder / "audit.jsonl")},
     }
     async with Portcullis(folder, front_door(backend.url, issuer.url, **settings)) as gateway:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 CORE = policies.ROOT / "portcullis"
 SCHEMAS = policies.ROOT / "schemas"
 COVERAGE = 95
+# For one test, in which a whole table of cases may be.
+TEST_TIMEOUT = "60s"
 
 
 @click.group()
@@ -59,10 +61,11 @@ def test(folders: tuple[Path, ...], cases: Path | None, coverage: bool, verbose:
     """Run the tests of the shipped policies. Those of custom folders run together with them."""
     opa = find().path
     core = [CORE, *([cases] if cases else [])]
-    options = ["--fail-on-empty", *(["--verbose"] if verbose else [])]
+    options = ["--fail-on-empty", "--timeout", TEST_TIMEOUT, *(["--verbose"] if verbose else [])]
     failed = _opa(opa, "test", *options, *core)
     if coverage:
-        failed |= _opa(opa, "test", "--coverage", "--threshold", str(COVERAGE), *core, quiet=True)
+        threshold = ["--coverage", "--threshold", str(COVERAGE), "--timeout", TEST_TIMEOUT]
+        failed |= _opa(opa, "test", *threshold, *core, quiet=True)
     for folder in folders:
         # The prefix puts a folder's data where the bundle will have it: data.custom.<name>.
         failed |= _opa(opa, "test", *options, CORE, f"custom:{folder}")

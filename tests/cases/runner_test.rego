@@ -10,8 +10,8 @@
 #     input    what is different from the usual question, merged over it
 #     expect   what is different from the usual answer, merged over it; the whole answer is compared
 #
-#   The documents are `portcullis_data`, `portcullis_live` and `bundles` (the manifests). The entrypoint follows from
-#   the action: tools/list, tools/call, and everything else is an admin action.
+#   The documents are `portcullis_data`, `portcullis_live` and `bundles` (the manifests). Kind and entrypoint follow
+#   from the action; of a completion the kind is said, and what has none is an admin action.
 #
 #   The same files run over HTTP against a real OPA (test_policy_cases_http.py). They can run through a gateway, too:
 #   a case is playable there if it has no `without` and its `given` names nothing but `portcullis_live.withdrawn`
@@ -27,19 +27,24 @@ _files := {
 	"calls": data.calls,
 	"custom": data.custom_cases,
 	"egress": data.egress,
+	"grants": data.grants,
+	"kinds": data.kinds,
 	"lists": data.lists,
 	"roles": data.roles,
+	"teams": data.teams,
+	"templates": data.templates,
 	"tenants": data.tenants,
 }
 
 _usual_input := {
-	"v": 1,
+	"v": 2,
 	"view": "flat",
 	"principal": {
 		"subject": "user:jo",
 		"kind": "jwt",
 		"issuer": "https://auth.example.com",
 		"tenant": null,
+		"acting_for": null,
 		"groups": [],
 		"scopes": [],
 		"credential": {"id": "j_1", "role": null, "scope": null, "expires_at": 1790003600},
@@ -55,11 +60,22 @@ _usual_answer := {
 	"admin": {"roles": [], "reasons": []},
 }
 
-_entrypoint(action) := "list" if {
-	action == "tools/list"
-} else := "call" if {
-	action == "tools/call"
-} else := "admin"
+_kinds := {
+	"tools/list": "tool",
+	"tools/call": "tool",
+	"prompts/list": "prompt",
+	"prompts/get": "prompt",
+	"resources/list": "resource",
+	"resources/templates/list": "resource",
+	"resources/read": "resource",
+	"resources/subscribe": "resource",
+}
+
+_entrypoint(question) := "admin" if {
+	object.get(question, "kind", object.get(_kinds, question.action, null)) == null
+} else := "list" if {
+	endswith(question.action, "/list")
+} else := "call"
 
 _manifests(world) := {
 	"policy": {"manifest": {"revision": "r1"}},
@@ -77,13 +93,20 @@ _documents(case) := json.remove(object.union(whole, object.get(case, "given", {}
 }
 
 _question(case) := object.union(
-	object.union(_usual_input, {"mode": data.worlds[case.world].portcullis_data.mode}),
+	object.union(_usual_input, object.union(_grants(_entrypoint(case.input)), {
+		"mode": data.worlds[case.world].portcullis_data.mode,
+		"kind": object.get(_kinds, case.input.action, null),
+	})),
 	case.input,
 )
 
+_grants(entrypoint) := {"target": {"grants": null}} if {
+	entrypoint == "admin"
+} else := {}
+
 _answer(case) := object.union(object.union(usual, stamp), case.expect) if {
-	usual := _usual_answer[_entrypoint(case.input.action)]
-	stamp := {"epoch": data.worlds[case.world].portcullis_live.epoch, "revision": 42, "stale": false}
+	usual := _usual_answer[_entrypoint(case.input)]
+	stamp := {"epoch": data.worlds[case.world].portcullis_live.epoch, "revision": 42, "config": "c0ffeec0ffeec0ff", "stale": false}
 }
 
 # Sets are arrays to whoever asks over HTTP.
@@ -98,18 +121,16 @@ _decision("admin") := _as_sent(data.portcullis.admin.decision)
 # The custom policies of the world `custom` are loaded for all of the worlds.
 _decided(case, documents) := decided if {
 	count(data.worlds[case.world].packages) > 0
-	decided := _decision(_entrypoint(case.input.action)) with input as _question(case)
+	decided := _decision(_entrypoint(case.input)) with input as _question(case)
 		with data.system.bundles as object.get(documents, "bundles", {})
 		with data.portcullis_data as object.get(documents, "portcullis_data", {})
 		with data.portcullis_live as object.get(documents, "portcullis_live", {})
-		with time.now_ns as 1790000000000000000
 } else := decided if {
-	decided := _decision(_entrypoint(case.input.action)) with input as _question(case)
+	decided := _decision(_entrypoint(case.input)) with input as _question(case)
 		with data.custom as {}
 		with data.system.bundles as object.get(documents, "bundles", {})
 		with data.portcullis_data as object.get(documents, "portcullis_data", {})
 		with data.portcullis_live as object.get(documents, "portcullis_live", {})
-		with time.now_ns as 1790000000000000000
 }
 
 test_case[sprintf("%s: %s", [file, case.note])] if {

@@ -14,9 +14,10 @@ import yaml
 
 from gateway import keys
 from gateway.audit import event, now_ms
+from gateway.ids import Ref
 from gateway.ledger.connect import open_ledger
 from gateway.ledger.values import Admins
-from gateway.model import Credential, ToolRef, Withdrawal
+from gateway.model import Credential, Withdrawal
 from tests.support.backend import FakeBackend, tool
 from tests.support.gateway import Portcullis, Reply, elsewhere
 from tests.support.issuer import ABSENT
@@ -31,23 +32,23 @@ if TYPE_CHECKING:
     from tests.support.issuer import Issuer
 
 ACTIONS = {"tools/list", "tools/call", "mcp_servers:lifecycle", "mcp_servers:read"}
+KINDS = ("jwt", "api_key", "anonymous")
 
 
 def stageable(case: Case) -> bool:
     """Whether requests and operators' actions can bring the case about; the rest is asked of OPA alone."""
     question = case.question()
     principal, target = question["principal"], question["target"]
-    derived = case.playable and case.input["action"] in ACTIONS and not {"v", "mode"} & case.input.keys()
+    # The gateway speaks of tools alone, and of servers that config.yaml has.
+    derived = case.playable and case.input["action"] in ACTIONS and not {"v", "mode", "kind"} & case.input.keys()
+    served = not (WORLDS / case.world / "tenants.yaml").exists()
     seen_so = principal["kind"] != "jwt" or principal["subject"].startswith("user:")
-    own_scope = f"tenant:{principal['tenant']}" if principal["tenant"] else "global"
-    scope = (principal["credential"] or {}).get("scope")
-    as_authenticated = (principal["kind"] in ("jwt", "anonymous") and not scope) or (
-        principal["kind"] == "api_key" and scope in (None, own_scope)
-    )
+    as_authenticated = (principal["credential"] or {}).get("scope") is None and principal["kind"] in KINDS
     revoked = case.given.get("portcullis_live", {}).get("revoked")
     own_by_default = case.input["action"] == "mcp_servers:read" and principal["tenant"] and not target.get("tenant")
     return (
         derived
+        and served
         and not own_by_default
         and seen_so
         and as_authenticated
@@ -187,4 +188,4 @@ def withdrawals(case: Case) -> list[Withdrawal]:
     given = case.given.get("portcullis_live", {}).get("withdrawn", {})
     everybody = [(None, id_) for id_ in given.get("global", {})]
     tenants = [(tenant, id_) for tenant, ids in given.get("tenant", {}).items() for id_ in ids]
-    return [Withdrawal(ToolRef.parse(id_), tenant, "user:root", 1) for tenant, id_ in everybody + tenants]
+    return [Withdrawal(Ref.parse(id_), tenant, "user:root", 1) for tenant, id_ in everybody + tenants]

@@ -16,30 +16,36 @@ default decision := {
 	"roles": [],
 	"epoch": "",
 	"revision": 0,
+	"config": "",
 	"stale": true,
 	"reasons": [{"code": "policy_error", "layer": "core"}],
 }
 
 # METADATA
 # title: The answer to an admin action
-# description: The action is the permission that it needs, at the scope of `target.tenant`, or global where that is null.
+# description: >-
+#   The action is the permission that it needs, at the scope of `target.tenant`, or global where that is null.
+#   Where it hands out a role, `target.grants` says which, and at what scope.
 # entrypoint: true
 decision := {
 	"allow": true,
 	"roles": role.granting,
 	"epoch": ctx.epoch,
 	"revision": ctx.revision,
+	"config": ctx.config,
 	"stale": ctx.stale,
 	"reasons": [],
 } if {
-	ctx.ok
-	frontdoor.admin
-	count(role.granting) > 0
+	input.kind == null
+	ctx.ok == true
+	frontdoor.admin == true
+	role.permitted == true
 } else := {
 	"allow": false,
 	"roles": [],
 	"epoch": ctx.epoch,
 	"revision": ctx.revision,
+	"config": ctx.config,
 	"stale": ctx.stale,
 	"reasons": _reasons,
 }

@@ -1,5 +1,5 @@
 # METADATA
-# title: May this call be made, and which tool of which server is it
+# title: May this call be made, and what of which server is it
 # scope: package
 # schemas:
 #   - input: schema.input
@@ -13,6 +13,7 @@ import data.portcullis.frontdoor
 import data.portcullis.guard
 import data.portcullis.role
 import data.portcullis.scope
+import data.portcullis.target
 import data.portcullis.withdrawal
 
 default decision := {
@@ -21,6 +22,7 @@ default decision := {
 	"id": null,
 	"epoch": "",
 	"revision": 0,
+	"config": "",
 	"stale": true,
 	"reasons": [{"code": "policy_error", "layer": "core"}],
 	"obligations": {},
@@ -28,45 +30,43 @@ default decision := {
 
 # METADATA
 # title: The answer to a call
+# description: Whatever reaches a server on behalf of the caller is a call, and every layer must admit it.
 # entrypoint: true
 decision := {
 	"allow": true,
 	"visible": true,
-	"id": ctx.id,
+	"id": target.found.id,
 	"epoch": data.portcullis_live.epoch,
 	"revision": data.portcullis_live.revision,
+	"config": data.portcullis_data.config,
 	"stale": ctx.stale,
 	"reasons": [],
-	"obligations": {},
+	"obligations": ctx.entry.obligations,
 } if {
-	allow
+	ctx.ok == true
+	frontdoor.ok == true
+	catalog.ok == true
+	scope.ok == true
+	withdrawal.ok == true
+	role.invokes == true
+	guard.ok == true
 } else := {
 	"allow": false,
 	"visible": visible,
 	"id": _id,
 	"epoch": ctx.epoch,
 	"revision": ctx.revision,
+	"config": ctx.config,
 	"stale": ctx.stale,
 	"reasons": _reasons,
-	"obligations": {},
+	"obligations": ctx.obligations,
 }
 
 # METADATA
-# title: Every layer admits the call
-default allow := false
-
-allow if {
-	visible
-	role.invokes
-	guard.ok
-}
-
-# METADATA
-# title: Every layer but those that look at the arguments admits the tool
+# title: Every layer but those that look at the arguments lets the caller know of it
 default visible := false
 
 visible if {
-	input.action == "tools/call"
 	ctx.ok
 	frontdoor.ok
 	catalog.ok
@@ -78,7 +78,7 @@ visible if {
 
 default _id := null
 
-_id := ctx.id
+_id := target.found.id if catalog.ok
 
 _reasons := found if {
 	found := _found

@@ -9,7 +9,6 @@ _decision(question, live) := decision if {
 		with data.system.bundles as fixture.bundles
 		with data.portcullis_data as fixture.front_door
 		with data.portcullis_live as live
-		with time.now_ns as fixture.now
 }
 
 test_admits_what_every_layer_admits if {
@@ -19,23 +18,25 @@ test_admits_what_every_layer_admits if {
 		"id": "bank/pay",
 		"epoch": "e1",
 		"revision": 7,
+		"config": "c0ffeec0ffeec0ff",
 		"stale": false,
 		"reasons": [],
-		"obligations": {},
+		"obligations": {"limits": {"requests_per_minute": 60}},
 	}
 }
 
 test_shows_what_may_be_seen_and_not_called if {
-	live := object.union(fixture.live, {"bindings": {"user:jo": {"global": {"viewer": {}}}}})
+	live := object.union(fixture.live, {"bindings": {"user:jo": {"global": {"viewer": {"": true}}}}})
 	_decision(fixture.calling("acme", "pay"), live) == {
 		"allow": false,
 		"visible": true,
 		"id": "bank/pay",
 		"epoch": "e1",
 		"revision": 7,
+		"config": "c0ffeec0ffeec0ff",
 		"stale": false,
 		"reasons": {{"code": "missing_permission", "layer": "role", "permission": "tool:invoke"}},
-		"obligations": {},
+		"obligations": {"limits": {"requests_per_minute": 60}},
 	}
 }
 
@@ -52,10 +53,34 @@ test_has_no_id_for_what_does_not_exist if {
 	decision.reasons == {{"code": "unknown_target", "layer": "catalog"}}
 }
 
-test_refuses_with_an_error_what_is_no_call if {
-	decision := _decision(fixture.listing("acme"), fixture.live)
+test_refuses_what_is_no_call[note] if {
+	some note, question in {
+		"a list": fixture.listing("acme"),
+		"a list with a name": object.union(fixture.calling("acme", "pay"), {"action": "tools/list"}),
+		"another kind": object.union(fixture.calling("acme", "pay"), {"kind": "prompt"}),
+		"no kind": object.union(fixture.calling("acme", "pay"), {"kind": null}),
+		"an admin action": fixture.administering("acme", "mcp_servers:read", "acme"),
+	}
+	decision := _decision(question, fixture.live)
 	decision.allow == false
 	decision.visible == false
+	decision.id == null
+}
+
+test_admits_every_kind_by_its_own_action[note] if {
+	some note, question in {
+		"prompt": fixture.prompting("reader", "greet"),
+		"resource": fixture.reading("reader", "file:///index", []),
+		"template": fixture.reading("reader", "file:///new", ["file:///{+path}"]),
+		"subscription": object.union(
+			fixture.reading("reader", "file:///index", []),
+			{"action": "resources/subscribe"},
+		),
+		"completion": object.union(fixture.prompting("reader", "greet"), {"action": "completion/complete"}),
+		"own": fixture.calling("guild", "draw"),
+		"acting": fixture.acting_for(fixture.calling(null, "pay"), "acme"),
+	}
+	_decision(question, fixture.live).allow == true
 }
 
 test_refuses_without_any_data_in_full_shape if {
@@ -69,6 +94,7 @@ test_refuses_without_any_data_in_full_shape if {
 		"id": null,
 		"epoch": "",
 		"revision": 0,
+		"config": "",
 		"stale": true,
 		"reasons": {{"code": "policy_data_missing", "layer": "ctx"}},
 		"obligations": {},

@@ -1,5 +1,5 @@
 # METADATA
-# title: What each layer says to a list or a call, for people who ask why
+# title: What each layer says to a question, for people who ask why
 # scope: package
 # schemas:
 #   - input: schema.input
@@ -17,20 +17,36 @@ import data.portcullis.scope
 import data.portcullis.withdrawal
 
 # METADATA
-# title: Layer by layer, whether it admits and why not, and what each leaves of the list
+# title: Layer by layer, whether it admits and why not, and what each leaves of a list
 # entrypoint: true
 decision := {"layers": layers, "sets": sets}
 
 # METADATA
-# title: What each layer says
+# title: What each layer says; of an admin action, those that are asked about it
 layers := {
 	"ctx": {"ok": ctx.ok, "reasons": ctx.reasons},
 	"frontdoor": {"ok": frontdoor.ok, "reasons": frontdoor.reasons},
-	"catalog": _about_target(catalog.ok, "offered", catalog.reasons),
-	"scope": _about_target(scope.ok, "after_scope", scope.reasons),
-	"withdrawal": _about_target(withdrawal.ok, "visible", withdrawal.reasons),
-	"role": {"ok": _role_ok, "reasons": role.reasons},
-	"guard": _guard,
+	"catalog": {"ok": count(sets.offered) > 0, "reasons": []},
+	"scope": {"ok": count(sets.after_scope) > 0, "reasons": []},
+	"withdrawal": {"ok": count(sets.visible) > 0, "reasons": []},
+	"role": {"ok": role.ok, "reasons": role.reasons},
+	"guard": {"ok": guard.whole, "reasons": guard.concealments},
+} if {
+	input.action in {"tools/list", "prompts/list", "resources/list", "resources/templates/list"}
+} else := {
+	"ctx": {"ok": ctx.ok, "reasons": ctx.reasons},
+	"frontdoor": {"ok": frontdoor.ok, "reasons": frontdoor.reasons},
+	"catalog": {"ok": catalog.ok, "reasons": catalog.reasons},
+	"scope": {"ok": scope.ok, "reasons": scope.reasons},
+	"withdrawal": {"ok": withdrawal.ok, "reasons": withdrawal.reasons},
+	"role": {"ok": role.invokes, "reasons": role.reasons},
+	"guard": {"ok": guard.ok, "reasons": (guard.reasons | guard.concealments)},
+} if {
+	is_string(input.kind)
+} else := {
+	"ctx": {"ok": ctx.ok, "reasons": ctx.reasons},
+	"frontdoor": {"ok": frontdoor.admin, "reasons": frontdoor.reasons},
+	"role": {"ok": role.permitted, "reasons": role.reasons},
 }
 
 # METADATA
@@ -38,34 +54,20 @@ layers := {
 sets := {
 	"offered": _offered,
 	"after_scope": _after_scope,
-	"withdrawn": _after_scope & _withdrawn,
-	"hidden": (_after_scope - _withdrawn) & guard.hidden,
+	"withdrawn": _after_scope & withdrawal.taken,
+	"hidden": (_after_scope - withdrawal.taken) & guard.hidden,
 	"visible": _visible,
-}
-
-_about_target(ok, _, reasons) := {"ok": ok, "reasons": reasons} if input.action == "tools/call"
-
-_about_target(_, left, _) := {"ok": count(sets[left]) > 0, "reasons": []} if input.action == "tools/list"
-
-_role_ok := role.invokes if input.action == "tools/call"
-
-_role_ok := role.ok if input.action == "tools/list"
-
-_guard := {"ok": guard.ok, "reasons": (guard.reasons | guard.concealments)} if input.action == "tools/call"
-
-_guard := {"ok": guard.whole, "reasons": guard.concealments} if input.action == "tools/list"
+} if {
+	withdrawal.taken
+} else := {"offered": set(), "after_scope": set(), "withdrawn": set(), "hidden": set(), "visible": set()}
 
 default _offered := set()
 
-_offered := catalog.ids
+_offered := catalog.offered - catalog.ambiguous
 
 default _after_scope := set()
 
-_after_scope := scope.ids
-
-default _withdrawn := set()
-
-_withdrawn := withdrawal.ids
+_after_scope := (_offered & scope.kept) - scope.denied
 
 default _visible := set()
 

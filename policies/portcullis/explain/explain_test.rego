@@ -9,7 +9,6 @@ _decision(question, custom) := decision if {
 		with data.system.bundles as fixture.bundles
 		with data.portcullis_data as fixture.front_door
 		with data.portcullis_live as fixture.live
-		with time.now_ns as fixture.now
 }
 
 _refusing(decision) := {layer | some layer, said in decision.layers; not said.ok}
@@ -54,4 +53,17 @@ test_has_every_layer_of_the_judgement if {
 		"scope",
 		"withdrawal",
 	}
+}
+
+test_explains_every_kind if {
+	_refusing(_decision(fixture.prompting("reader", "greet"), {})) == set()
+	_refusing(_decision(fixture.reading("reader", "file:///books/secret", ["file:///{+path}"]), {})) == {"scope"}
+	_decision(fixture.listing_of("reader", "prompts/list", "prompt"), {}).sets.visible == {"library#prompts/greet"}
+}
+
+test_explains_an_admin_action_by_the_layers_that_are_asked if {
+	decision := _decision(fixture.administering("acme", "mcp_servers:read", "acme"), {})
+	object.keys(decision.layers) == {"ctx", "frontdoor", "role"}
+	_refusing(decision) == set()
+	_refusing(_decision(fixture.administering("acme", "keys:write", "acme"), {})) == {"role"}
 }

@@ -9,20 +9,23 @@
 #   - data.portcullis_live: schema.portcullis_live
 package portcullis.guard
 
-import data.portcullis.ctx
+import data.portcullis.target
+import future.keywords.not
 
 # METADATA
 # title: No custom policy denies the call, and all of them could be asked
 default ok := false
 
+# Most installations have none, and everything below costs a decision a fifth of its time.
 ok if {
-	_nothing_custom
-	ctx.id
+	data.system.bundles.custom.manifest.metadata.packages == {}
+	not data.custom
 }
 
 ok if {
 	shown
 	_arguments_known
+	_one_id
 	count(denials) == 0
 }
 
@@ -31,14 +34,14 @@ ok if {
 default shown := false
 
 shown if {
-	_nothing_custom
-	ctx.id
+	_packages == {}
+	not data.custom
 }
 
 shown if {
 	whole
-	ctx.id
-	not hidden[ctx.id]
+	count(_ids) > 0
+	count(_ids & hidden) == 0
 }
 
 # METADATA
@@ -49,6 +52,9 @@ whole if _packages == {}
 
 whole if {
 	is_object(_packages)
+
+	# What only custom policy reads is sent where the gateway knows that there is any.
+	is_object(input.untrusted)
 	every name, rules in _packages {
 		count(rules) > 0
 		every rule in rules {
@@ -69,13 +75,24 @@ denials contains _denial(name, reason) if {
 	some reason in data.custom[name].deny
 }
 
-# Most installations have none: everything below costs a decision a fifth of its time.
-_nothing_custom if {
-	_packages == {}
-	not data.custom
+_packages := data.system.bundles.custom.manifest.metadata.packages
+
+# Under which ids the target may be hidden: a resource also by its own URI where it is read through a template.
+_ids contains target.found.id
+
+_ids contains target.concrete
+
+_ids contains id if {
+	input.kind == "resource"
+	some id in target.registered
 }
 
-_packages := data.system.bundles.custom.manifest.metadata.packages
+# `deny` sees one id. Where several templates match, it could be asked about the wrong one.
+_one_id if input.kind in {"tool", "prompt"}
+
+_one_id if count(target.registered) == 1
+
+_one_id if _packages == {}
 
 _arguments_known if _packages == {}
 
@@ -100,7 +117,7 @@ concealments contains {"code": "policy_data_missing", "layer": "guard"} if not w
 
 concealments contains {"code": "hidden", "layer": "custom", "policy": name} if {
 	some name
-	data.custom[name].hide[ctx.id]
+	count(data.custom[name].hide & _ids) > 0
 }
 
 # METADATA
@@ -116,4 +133,9 @@ reasons contains {"code": "policy_data_missing", "layer": "guard"} if {
 	count(_packages) > 0
 	not input.target.arguments_omitted
 	not _arguments_given
+}
+
+reasons contains {"code": "ambiguous_name", "layer": "guard"} if {
+	count(_packages) > 0
+	not _one_id
 }

@@ -116,6 +116,44 @@ test_arguments_that_were_never_sent_refuse[note] if {
 	said.reasons == {_missing}
 }
 
+test_a_question_without_what_custom_policy_reads_shows_nothing if {
+	said := _said({"p": ["hide"]}, {"p": {"hide": set()}}, object.remove(_question, ["untrusted"]))
+	said.shown == false
+	said.concealments == {_missing}
+	_said({}, {}, object.remove(_question, ["untrusted"])) == _fine
+}
+
+_path := "file:///{+path}"
+
+_books := fixture.reading("reader", "file:///books/emma", [_path, "file:///books/{name}"])
+
+test_what_is_hidden_is_not_read_through_a_template[id] if {
+	some id in [
+		"library#resources/file:///{+path}",
+		"library#resources/file:///books/{name}",
+		"library#resources/file:///books/emma",
+	]
+	said := _said({"p": ["hide"]}, {"p": {"hide": {id}}}, _books)
+	said.ok == false
+	said.shown == false
+	said.concealments == {{"code": "hidden", "layer": "custom", "policy": "p"}}
+}
+
+test_a_resource_that_several_templates_match_is_not_asked_about if {
+	said := _said({"p": ["deny"]}, {"p": {"deny": set()}}, _books)
+	said.ok == false
+	said.shown == true
+	said.reasons == {{"code": "ambiguous_name", "layer": "guard"}}
+	_said({"p": ["deny"]}, {"p": {"deny": set()}}, fixture.reading("reader", "file:///new", [_path])) == _fine
+	_said({}, {}, _books) == _fine
+}
+
+test_prompts_are_hidden_and_denied_like_tools if {
+	question := fixture.prompting("reader", "greet")
+	_said({"p": ["hide"]}, {"p": {"hide": {"library#prompts/greet"}}}, question).shown == false
+	_said({"p": ["deny"]}, {"p": {"deny": {"no"}}}, question).ok == false
+}
+
 test_arguments_that_are_there_and_left_out_at_once_refuse if {
 	question := object.union(_question, {"target": {"arguments_omitted": true}})
 	_said({"p": ["deny"]}, {"p": {"deny": set()}}, question).ok == false

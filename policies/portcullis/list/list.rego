@@ -1,5 +1,5 @@
 # METADATA
-# title: Which tools are visible
+# title: What of a kind is visible
 # scope: package
 # schemas:
 #   - input: schema.input
@@ -7,11 +7,13 @@
 #   - data.portcullis_live: schema.portcullis_live
 package portcullis.list
 
+import data.portcullis.catalog
 import data.portcullis.ctx
 import data.portcullis.frontdoor
 import data.portcullis.guard
 import data.portcullis.role
 import data.portcullis.scope
+import data.portcullis.target
 import data.portcullis.withdrawal
 
 default decision := {
@@ -19,6 +21,7 @@ default decision := {
 	"ids": [],
 	"epoch": "",
 	"revision": 0,
+	"config": "",
 	"stale": true,
 	"reasons": [{"code": "policy_error", "layer": "core"}],
 	"obligations": {},
@@ -32,29 +35,41 @@ decision := {
 	"ids": ids,
 	"epoch": data.portcullis_live.epoch,
 	"revision": data.portcullis_live.revision,
+	"config": data.portcullis_data.config,
 	"stale": ctx.stale,
 	"reasons": [],
-	"obligations": {},
+	"obligations": ctx.entry.obligations,
 } if {
-	input.action == "tools/list"
-	ctx.ok
-	frontdoor.ok
-	role.ok
-	guard.whole
-	ids
+	input.kind == {
+		"tools/list": "tool",
+		"prompts/list": "prompt",
+		"resources/list": "resource",
+		"resources/templates/list": "resource",
+	}[input.action]
+	ctx.ok == true
+	frontdoor.ok == true
+	role.ok == true
+	guard.whole == true
 } else := {
 	"allow": false,
 	"ids": [],
 	"epoch": ctx.epoch,
 	"revision": ctx.revision,
+	"config": ctx.config,
 	"stale": ctx.stale,
 	"reasons": _reasons,
-	"obligations": {},
+	"obligations": ctx.obligations,
 }
 
 # METADATA
 # title: Every visible id, by the same sets that a call is held against
-ids := (scope.ids - withdrawal.ids) - guard.hidden
+ids := scope.kept - (((catalog.ambiguous | scope.denied) | withdrawal.taken) | guard.hidden) if {
+	ctx.entry[input.kind]
+} else := set() if {
+	# Of this kind nothing is offered at all.
+	is_object(ctx.entry)
+	not ctx.entry[input.kind]
+}
 
 _reasons := found if {
 	found := _found
@@ -67,5 +82,5 @@ _found := ctx.reasons if {
 	count(frontdoor.reasons) > 0
 } else := {{"code": "unknown_target", "layer": "catalog"}} if {
 	input.view == "server"
-	not data.portcullis_data.server_ids[input.target.server]
+	not target.view_server
 } else := role.reasons | guard.concealments

@@ -9,8 +9,9 @@ _decision(question, custom, live) := decision if {
 		with data.system.bundles as fixture.bundles
 		with data.portcullis_data as fixture.front_door
 		with data.portcullis_live as live
-		with time.now_ns as fixture.now
 }
+
+_limits := {"obligations": {"limits": {"requests_per_minute": 60}}}
 
 _answer(different) := object.union(
 	{
@@ -18,6 +19,7 @@ _answer(different) := object.union(
 		"ids": [],
 		"epoch": "e1",
 		"revision": 7,
+		"config": "c0ffeec0ffeec0ff",
 		"stale": false,
 		"reasons": [],
 		"obligations": {},
@@ -26,17 +28,17 @@ _answer(different) := object.union(
 )
 
 test_lists_what_every_layer_leaves if {
-	_decision(fixture.listing("acme"), {}, fixture.live) == _answer({"ids": {"bank/pay"}})
+	_decision(fixture.listing("acme"), {}, fixture.live) == _answer(object.union({"ids": {"bank/pay"}}, _limits))
 }
 
 test_lists_what_a_withdrawal_at_runtime_leaves if {
 	live := object.union(fixture.live, {"withdrawn": {"global": {"bank/pay": {}}}})
-	_decision(fixture.listing("acme"), {}, live) == _answer({"ids": set()})
+	_decision(fixture.listing("acme"), {}, live) == _answer(object.union({"ids": set()}, _limits))
 }
 
 test_lists_what_custom_policy_leaves if {
-	_decision(fixture.listing("acme"), {"p": {"hide": {"bank/pay"}}}, fixture.live) == _answer({"ids": set()})
-	_decision(fixture.listing("acme"), {"p": {"deny": {"no"}}}, fixture.live) == _answer({"ids": {"bank/pay"}})
+	_decision(fixture.listing("acme"), {"p": {"hide": {"bank/pay"}}}, fixture.live) == _answer(object.union({"ids": set()}, _limits))
+	_decision(fixture.listing("acme"), {"p": {"deny": {"no"}}}, fixture.live) == _answer(object.union({"ids": {"bank/pay"}}, _limits))
 }
 
 test_says_why_there_is_nothing[code] if {
@@ -54,19 +56,47 @@ test_says_why_there_is_nothing[code] if {
 }
 
 test_says_that_no_role_lets_see if {
-	live := object.union(fixture.live, {"bindings": {"user:jo": {"global": {}}}})
+	live := object.union(fixture.live, {"bindings": {"user:jo": {"global": {"viewer": {"": false}}}}})
 	reasons := {{"code": "missing_permission", "layer": "role", "permission": "tool:list"}}
-	_decision(fixture.listing("acme"), {}, live) == _answer({"allow": false, "reasons": reasons})
+	_decision(fixture.listing("acme"), {}, live) == _answer(object.union({"allow": false, "reasons": reasons}, _limits))
 }
 
 test_refuses_with_an_error_what_is_no_list if {
 	reasons := [{"code": "policy_error", "layer": "core"}]
-	_decision(fixture.calling("acme", "pay"), {}, fixture.live) == _answer({"allow": false, "reasons": reasons})
+	_decision(fixture.calling("acme", "pay"), {}, fixture.live) == _answer(object.union({"allow": false, "reasons": reasons}, _limits))
 }
 
 test_says_that_no_role_lets_see_at_one_server if {
-	live := object.union(fixture.live, {"bindings": {"user:jo": {"global": {}}}})
+	live := object.union(fixture.live, {"bindings": {"user:jo": {"global": {"viewer": {"": false}}}}})
 	question := object.union(fixture.listing("acme"), {"view": "server", "target": {"server": "bank"}})
 	reasons := {{"code": "missing_permission", "layer": "role", "permission": "tool:list"}}
-	_decision(question, {}, live) == _answer({"allow": false, "reasons": reasons})
+	_decision(question, {}, live) == _answer(object.union({"allow": false, "reasons": reasons}, _limits))
+}
+
+test_lists_each_kind_by_its_own_action[action] if {
+	some action, expected in {
+		"prompts/list": {"kind": "prompt", "ids": {"library#prompts/greet"}},
+		"resources/list": {
+			"kind": "resource",
+			"ids": {"library#resources/file:///index", "library#resources/file:///terms"},
+		},
+		"resources/templates/list": {
+			"kind": "resource",
+			"ids": {"library#resources/file:///books/{name}", "library#resources/file:///{+path}"},
+		},
+	}
+	question := fixture.listing_of("reader", action, expected.kind)
+	_decision(question, {}, fixture.live) == _answer({"ids": expected.ids})
+}
+
+test_refuses_a_list_of_another_kind[action] if {
+	some action in ["prompts/list", "resources/list", "resources/templates/list", "tools/lists"]
+	decision := _decision(fixture.listing_of("reader", action, "tool"), {}, fixture.live)
+	decision.allow == false
+	decision.ids == []
+}
+
+test_lists_nothing_of_a_kind_that_is_not_offered if {
+	decision := _decision(fixture.listing_of("acme", "prompts/list", "prompt"), {}, fixture.live)
+	decision == _answer(object.union({"ids": set()}, _limits))
 }

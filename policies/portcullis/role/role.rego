@@ -1,5 +1,8 @@
 # METADATA
 # title: What the caller's roles permit; roles and bindings are data
+# description: >-
+#   A binding is `{principal: {scope: {role: {issuer: held}}}}`: the issuer is "" where it is any, and `held` is false
+#   where the role was revoked. What is the caller's at a scope, the package bindings says.
 # scope: package
 # schemas:
 #   - input: schema.input
@@ -7,217 +10,166 @@
 #   - data.portcullis_live: schema.portcullis_live
 package portcullis.role
 
+import data.portcullis.bindings
 import data.portcullis.ctx
 import future.keywords.not
 
 # METADATA
-# title: The caller may see tools
+# title: The caller may see what servers offer
 default ok := false
 
 ok if invokes
 
 ok if {
+	_about_servers
+	_may_select
 	some role in roles
-	data.portcullis_data.rbac.roles[role]["tool:list"]
+	permits(role, "tool:list")
 }
 
 # METADATA
-# title: The caller may call tools
+# title: The caller may use what servers offer
 default invokes := false
 
-# The two commonest callers first, because working out all roles takes a fifth of a decision: whoever has the default
-# role and nothing else, and keys with a role of their own. Neither has a role here that `roles` has not.
+# The two commonest callers first, because working out all roles takes as long as the rest of a decision: whoever has
+# the default role and nothing else, and whoever has a role of its own, both in a tenant that is known. Neither has a
+# role here that `roles` has not.
 invokes if {
-	_plain
-	is_string(data.portcullis_data.settings.default_role)
-	data.portcullis_data.rbac.roles[data.portcullis_data.settings.default_role]["tool:invoke"]
+	input.principal.kind in {"jwt", "tenant_key", "local"}
+	input.principal.acting_for == null
+	data.portcullis_data.tenants[input.principal.tenant].active == true
+	data.portcullis_data.rbac.roles[data.portcullis_data.settings.default_role]["tool:invoke"] == true
+	object.get(data.portcullis_data.rbac.bindings, input.principal.subject, null) == null
+	object.get(data.portcullis_live.bindings, input.principal.subject, null) == null
+	[group |
+		some group in input.principal.groups
+		object.get(data.portcullis_data.rbac.groups, group, null) == null
+		object.get(data.portcullis_live.groups, group, null) == null
+	] == input.principal.groups
 }
 
 invokes if {
-	_about_tools
-	_own_role
-	data.portcullis_data.rbac.roles[input.principal.credential.role]["tool:invoke"]
+	input.principal.kind in {"api_key", "tenant_token"}
+	input.principal.acting_for == null
+	data.portcullis_data.tenants[input.principal.tenant].active == true
+	data.portcullis_data.rbac.roles[input.principal.credential.role]["tool:invoke"] == true
 }
 
 invokes if {
+	_about_servers
+	_may_select
 	some role in roles
-	some permission in ["tool:invoke", "tool:*", "*"]
-	data.portcullis_data.rbac.roles[role][permission]
+	permits(role, "tool:invoke")
 }
 
 # Callers without a credential may use what is offered in egress, and nothing else.
 invokes if {
 	input.principal.kind == "anonymous"
-	ctx.mode == "egress"
+	data.portcullis_data.mode == "egress"
 	data.portcullis_data.settings.anonymous == true
-	_about_tools
+	_about_servers
+}
+
+# METADATA
+# title: The caller may take the admin action, and hand out what it wants to hand out
+default permitted := false
+
+permitted if {
+	_allowed
+	_may_select
+	_grants
 }
 
 # METADATA
 # title: The roles of the caller that permit the admin action, at its scope
 granting contains role if {
-	not _about_tools
+	not _about_servers
 	some role in roles
-	some permission in [input.action, concat("", [split(input.action, ":")[0], ":*"]), "*"]
-	data.portcullis_data.rbac.roles[role][permission]
+	permits(role, input.action)
 }
 
 # METADATA
-# title: The roles that the caller has at the scopes of this question
-roles contains role if {
-	some bindings in _bindings
-	some scope in _scopes
-	some role, binding in bindings[scope]
-	_applies(binding)
-}
+# title: The role permits it
+# description: A wildcard stands in the data beside all known permissions that it covers; everything is more than those.
+permits(role, permission) if data.portcullis_data.rbac.roles[role][permission] == true
 
-roles contains input.principal.credential.role if {
-	_own_role
-	_own_scope in _scopes
-}
+permits(role, _) if data.portcullis_data.rbac.roles[role]["*"] == true
 
-roles contains role if {
-	_default_applies
-	not _own_role
-	not _assigned
-	role := data.portcullis_data.settings.default_role
-	is_string(role)
-}
-
-# Nothing at all is bound to the caller or to one of its groups, where the default role counts.
-_plain if {
-	input.principal.kind == "jwt"
-	_about_tools
-	is_object(ctx.entry)
-	not data.portcullis_data.rbac.bindings[input.principal.subject]
-	not data.portcullis_live.bindings[input.principal.subject]
-	not _group_bound
-}
-
-_group_bound if {
-	some group in input.principal.groups
-	name := concat(":", ["group", group])
-	_of_group(name)
-}
-
-_of_group(name) if data.portcullis_data.rbac.bindings[name]
-
-_of_group(name) if data.portcullis_live.bindings[name]
-
-_about_tools if input.action == "tools/call"
-
-_about_tools if input.action == "tools/list"
-
-# What config and admins have bound to the caller and to its groups, each by scope.
-_bindings contains data.portcullis_data.rbac.bindings[input.principal.subject]
-
-_bindings contains data.portcullis_live.bindings[input.principal.subject]
-
-_bindings contains data.portcullis_data.rbac.bindings[concat(":", ["group", group])] if {
-	some group in input.principal.groups
-}
-
-_bindings contains data.portcullis_live.bindings[concat(":", ["group", group])] if {
-	some group in input.principal.groups
-}
-
-# A binding that names an issuer is for that issuer's subjects and groups only.
-_applies(binding) if {
-	is_object(binding)
-	not binding.issuer
-}
-
-_applies(binding) if binding.issuer == input.principal.issuer
-
-# The scopes at which a role counts for this question. A key that is bound to a tenant counts there only.
-_scopes := ["global", _asked] if {
-	input.principal.kind == "jwt"
-} else := ["global"] if {
-	input.principal.kind == "jwt"
-} else := [_asked] if {
-	input.principal.kind in {"api_key", "local"}
-	_asked == _own
-} else := [] if {
-	input.principal.kind in {"api_key", "local"}
-	is_string(input.principal.tenant)
-} else := ["global", _asked] if {
-	input.principal.kind == "api_key"
-} else := ["global"] if {
-	input.principal.kind == "api_key"
-}
-
-_own := concat(":", ["tenant", input.principal.tenant]) if is_string(input.principal.tenant)
-
-_asked := _own if {
-	_about_tools
-} else := concat(":", ["tenant", input.target.tenant]) if {
-	is_string(input.target.tenant)
-}
-
-_own_role if {
-	input.principal.kind == "api_key"
-	is_string(input.principal.credential.role)
-}
-
-_own_scope := _own if {
-	input.principal.kind == "api_key"
+# The scope of the question, and the roles that count there.
+_scope := concat(":", ["tenant", ctx.tenant]) if {
+	_about_servers
 } else := "global" if {
-	input.principal.kind == "api_key"
+	_about_servers
+} else := bindings.scope_of(input.target.tenant)
+
+# METADATA
+# title: The roles that the caller has at the scope of the question
+roles := bindings.at(_scope)
+
+_allowed if count(granting) > 0
+
+# A person has its own tokens in its tenant, and a key may read the metrics of its tenant, whatever their roles are.
+_allowed if {
+	input.action == "tokens:own"
+	input.principal.kind == "jwt"
+	_at_home
 }
 
-# At the front door the default role counts in the caller's own tenant, in egress wherever the caller may look.
-_default_applies if {
-	_about_tools
-	input.principal.kind in {"api_key", "jwt", "local"}
-	is_object(ctx.entry)
+_allowed if {
+	input.action == "metrics:read"
+	input.principal.kind in {"api_key", "tenant_key"}
+	_at_home
 }
 
-_default_applies if {
-	count(_scopes) > 0
-	is_object(ctx.entry)
-	_asked == _own
+_at_home if {
+	is_string(input.principal.tenant)
+	input.target.tenant == input.principal.tenant
+	ctx.entry.active == true
 }
 
-_default_applies if {
-	count(_scopes) > 0
-	ctx.mode == "egress"
+# To act for a tenant needs a permission of its own, held everywhere.
+_may_select if input.principal.acting_for == null
+
+_may_select if {
+	is_string(input.principal.acting_for)
+	some role in bindings.at("global")
+	permits(role, "tenant:act_as")
 }
 
-# Whoever was assigned anything where this caller may look never falls back. An empty scope is what a role
-# that was revoked leaves behind.
-_assigned if {
-	some bindings in _bindings
-	some scope in _lookout
-	count(bindings[scope]) == 0
+# Nobody hands out more than is held where it is handed out.
+_grants if is_null(input.target.grants)
+
+_grants if {
+	granted := object.keys(data.portcullis_data.rbac.roles[input.target.grants.role])
+	input.target.grants.scope == _scope
+	count(granted - union({object.keys(data.portcullis_data.rbac.roles[role]) | some role in roles})) == 0
 }
 
-_assigned if {
-	some bindings in _bindings
-	some scope in _lookout
-	some binding in bindings[scope]
-	_applies(binding)
-}
-
-_lookout contains "global"
-
-_lookout contains _own
-
-_lookout contains _asked
+# What servers offer has a kind; an admin action has none.
+_about_servers if is_string(input.kind)
 
 # METADATA
 # title: Why this layer refuses
 reasons contains {"code": "missing_permission", "layer": "role", "permission": "tool:list"} if {
-	_about_tools
+	_about_servers
+	_may_select
 	not ok
 }
 
 reasons contains {"code": "missing_permission", "layer": "role", "permission": "tool:invoke"} if {
-	input.action == "tools/call"
+	_about_servers
 	ok
 	not invokes
 }
 
+reasons contains {"code": "missing_permission", "layer": "role", "permission": "tenant:act_as"} if not _may_select
+
 reasons contains {"code": "missing_permission", "layer": "role", "permission": input.action} if {
-	not _about_tools
-	count(granting) == 0
+	not _about_servers
+	not _allowed
+}
+
+reasons contains {"code": "exceeds_own_rights", "layer": "role"} if {
+	not _about_servers
+	not _grants
 }
