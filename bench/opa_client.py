@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from gateway.errors import DecisionUnavailable
-from gateway.model import CredentialKind, CredentialRef, Mode, Principal, Question, RequestInfo
+from gateway.ids import Mode
+from gateway.model import CredentialKind, CredentialRef, Principal, Question, RequestInfo
 from gateway.pdp import opa_binary
 from gateway.pdp.client import OpaClient
 from gateway.pdp.engine import Engine
@@ -42,6 +43,7 @@ DECISION = {
     "id": "payments/charge",
     "epoch": EPOCH,
     "revision": 42,
+    "config": "c0ffeec0ffeec0ff",
     "stale": False,
     "reasons": [],
     "obligations": {},
@@ -121,7 +123,7 @@ async def measure(what: str, ask: Callable[[], Awaitable[object]], at_once: int,
 
 
 async def run(questions: int, real: bool) -> None:
-    body = encode(CALL, Mode.FRONT_DOOR, arguments=False, max_arguments_bytes=0)
+    body = encode(CALL, Mode.FRONT_DOOR, custom=False, max_arguments_bytes=0)
     with tempfile.TemporaryDirectory(prefix="opa-") as name:
         folder = Path(name)
         async with answering(folder, real) as url, OpaClient(url, deadline=5) as client:

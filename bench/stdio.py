@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING
 import uvloop
 from mcp import Client, StdioServerParameters
 
-from gateway.model import CredentialKind, Principal, ToolRef
+from gateway.ids import Ref
+from gateway.model import CredentialKind, Principal
 from gateway.upstream.owner import Owner
 from gateway.upstream.pool import Upstreams
 from gateway.upstream.processes import StdioServer
@@ -59,7 +60,7 @@ async def by_each(stack: AsyncExitStack) -> dict[str, Callable[[], Awaitable[obj
     """Return the ways to call the server."""
     upstreams = Upstreams({"local": StdioTarget("local", COMMAND)})
     stack.push_async_callback(upstreams.close)
-    ref = ToolRef("local", "echo")
+    ref = Ref.of_tool("local", "echo")
     await upstreams.call(ref, ARGUMENTS, {}, principal=CALLER)
     server = upstreams._servers["local"]  # noqa: SLF001 (the pipe by itself is nobody else's to ask)
     assert isinstance(server, StdioServer)
@@ -112,7 +113,7 @@ async def starts(rounds: int) -> tuple[list[float], float]:
     for _ in range(rounds):
         upstreams = Upstreams({"local": StdioTarget("local", COMMAND)})
         began = time.perf_counter()
-        await upstreams.call(ToolRef("local", "echo"), {}, {}, principal=CALLER)
+        await upstreams.call(Ref.of_tool("local", "echo"), {}, {}, principal=CALLER)
         took.append((time.perf_counter() - began) * 1000)
         memory = guard_megabytes(upstreams)
         await upstreams.close()

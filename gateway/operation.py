@@ -119,7 +119,7 @@ class Gateway:
                 self.generated_at = await pdp.generated_at()
                 self.revision = await pdp.revision()
                 self.contested = await pdp.contested()
-                self.drifted = await pdp.configuration() != self.loaded.hash
+                self.drifted = not self.loaded.hash.startswith(await pdp.configuration())
             await asyncio.sleep(AGE_POLL_SECONDS)
 
     async def follow_sync(self) -> None:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import TypeVar
 
-    from gateway.model import AuditEvent, Principal, RequestInfo, ToolRef, Verdict
+    from gateway.ids import Ref
+    from gateway.model import AuditEvent, Principal, RequestInfo, Verdict
     from gateway.tracing import Trace
 
     AnyVerdict = TypeVar("AnyVerdict", bound=Verdict)
@@ -63,7 +64,7 @@ class Recording:
         self._verdict = verdict
         return verdict
 
-    def onward(self, meta: Mapping[str, Any], ref: ToolRef) -> Mapping[str, Any]:
+    def onward(self, meta: Mapping[str, Any], ref: Ref) -> Mapping[str, Any]:
         """Return an agent's `_meta` as it goes on to a server."""
         trace = self._caller.trace
         return without_baggage(meta) if trace is None else trace.onward(meta, ref)

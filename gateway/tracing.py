@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span, SpanContext, Tracer
 
-    from gateway.model import AuditEvent, ToolRef, Verdict
+    from gateway.ids import Ref
+    from gateway.model import AuditEvent, Verdict
 
     Attributes = dict[str, str | bool | int | float]
 
@@ -116,18 +117,18 @@ class Trace:
             span.set_attributes({"portcullis.allow": verdict.allow, "portcullis.revision": verdict.revision})
         span.end(end_time=now)
 
-    def onward(self, meta: Mapping[str, Any], ref: ToolRef) -> Mapping[str, Any]:
+    def onward(self, meta: Mapping[str, Any], ref: Ref) -> Mapping[str, Any]:
         """Begin the server's part, and return the `_meta` to send there: as it came, with a trace context of ours."""
         span = self._span
         if span.is_recording():
             attributes: Attributes = {
                 "mcp.method.name": self._method,
                 "gen_ai.operation.name": "execute_tool",
-                "gen_ai.tool.name": ref.tool,
+                "gen_ai.tool.name": ref.name,
                 "portcullis.server": ref.server,
             }
             span = self._served = self._tracing.tracer.start_span(
-                f"{self._method} {ref.tool}", context=self._context, kind=SpanKind.CLIENT, attributes=attributes
+                f"{self._method} {ref.name}", context=self._context, kind=SpanKind.CLIENT, attributes=attributes
             )
         carrier: dict[str, str] = {}
         W3C.inject(carrier, set_span_in_context(span, Context()))

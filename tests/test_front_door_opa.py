@@ -165,7 +165,7 @@ async def test_a42_what_an_agent_says_of_itself_is_told_as_untrusted_alone(doubt
     assert told["principal"]["tenant"] == "tenant:a"
     assert told["principal"]["kind"] == "jwt"
     assert told["principal"]["groups"] == []
-    assert told["request"]["ip"] == "127.0.0.1"
+    assert told["request"].keys() == {"time"}
     trusted = json.dumps({name: value for name, value in told.items() if name != "untrusted"})
     assert "root" not in trusted
     assert "tenant:b" not in trusted

@@ -75,6 +75,10 @@ async def test_a_name_that_two_servers_share_is_refused_at_the_flat_endpoint_and
         (["--tenant", "tenant:a", "--tool", "refund"], "refused: scope says not_in_member_scope"),
         (["--tenant", "tenant:a", "--tool", "beta_tool"], "refused: withdrawal says withdrawn"),
         (["--tenant", "tenant:a", "--tool", "nope"], "refused: catalog says unknown_target; docs/reasons.md"),
+        (["--tenant", "tenant:a", "--prompt", "greet"], "refused: catalog says unknown_target; docs/reasons.md"),
+        (["--tenant", "tenant:a", "--resource", "file:///a", "--template", "file:///{name}"],
+         "refused: catalog says unknown_target; docs/reasons.md"),
+        (["--tenant", "tenant:a", "--kind", "prompt"], "nothing is visible: catalog leaves nothing"),
         (["--tenant", "tenant:a", "--tool", "payments/charge"],
          "refused: catalog says unknown_target; payments/charge is an id, and agents call it charge"),
     ],
@@ -94,6 +98,7 @@ async def test_a_refusal_ends_in_one_line_that_names_the_first_layer_with_a_reas
         (["--tool", "charge", "--arguments", "{"], "is not JSON"),
         (["--tool", "charge", "--arguments", "[]"], "must be a JSON object"),
         (["--arguments", '{"amount": 1}'], "name its --tool"),
+        (["--tool", "charge", "--prompt", "greet"], "name one --tool, --prompt or --resource"),
     ],
 )
 async def test_a_question_that_no_gateway_would_ask_is_refused(world: World, words: list[str], why: str) -> None:

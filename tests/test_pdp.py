@@ -15,7 +15,8 @@ import pytest
 
 import policies
 from gateway.errors import DecisionUnavailable
-from gateway.model import ANONYMOUS, CredentialKind, CredentialRef, Mode, Principal, Question, RequestInfo, ToolRef
+from gateway.ids import Mode, Ref
+from gateway.model import ANONYMOUS, CredentialKind, CredentialRef, Limits, Principal, Question, RequestInfo
 from gateway.pdp.client import OpaClient
 from gateway.pdp.high_water import HighWaterMark, Mark
 from gateway.pdp.pdp import Pdp
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from gateway.pdp.engine import Engine
 
+REQUEST = RequestInfo("0190", "10.0.0.1", int(time.time()))
 IDS = {f"payments/{tool}": True for tool in ("charge", "refund", "legacy_charge")}
 
 
@@ -41,28 +43,43 @@ def snapshot(**changes: Any) -> dict[str, Any]:
             "mode": "front_door",
             "config": "c1",
             "settings": {
-                "on_stale": "deny", "max_staleness_seconds": 300, "default_role": "developer", "anonymous": False,
+                "on_stale": "deny", "max_staleness_seconds": 86_400, "default_role": "developer", "anonymous": False,
+                "act_as_on_mcp": False,
             },
-            "flat": {id_.partition("/")[2]: {id_: True} for id_ in IDS},
-            "offers": {"all": IDS},
-            "sets": {"no-refund": {"payments/refund": True}},
+            "flat": {
+                "tool": {id_.partition("/")[2]: {"server": "payments", "id": id_} for id_ in IDS},
+                "prompt": {}, "resource": {}, "template": {},
+            },
+            "contested": {},
+            "offers": {"all": {"payments": "all"}},
+            "sets": {"no-refund": {"payments/refund": True}, "none": {}},
+            "patterns": {},
             "servers": {"payments": {}},
-            "server_ids": {"payments": IDS},
+            "server_ids": {"payments": {"tool": IDS}},
             "everyone": {},
-            "tenants": {"tenant:a": {"active": True, "offer": "all", "deny": "no-refund"}},
+            "tenants": {
+                "tenant:a": {
+                    "active": True,
+                    "obligations": {"limits": {"requests_per_minute": 60}},
+                    "own": {},
+                    "tool": {"offer": "all", "deny": "no-refund", "drop": "none"},
+                },
+            },
             "withdrawn": {"global": {"payments/legacy_charge": {"origin": "config"}}, "tenant": {}},
             "rbac": {
                 "roles": {"developer": {"tool:list": True, "tool:invoke": True}, "admin": {"*": True}},
-                "bindings": {"user:root": {"global": {"admin": {}}}},
+                "bindings": {"user:root": {"global": {"admin": {"": True}}}},
+                "groups": {},
             },
         },
         "portcullis_live": {
             "epoch": EPOCH,
             "revision": 42,
-            "generated_at": int(time.time()),
+            "generated_at": REQUEST.time,
             "withdrawn": {"global": {}, "tenant": {}},
             "revoked": {},
             "bindings": {},
+            "groups": {},
             "scopes": {},
         },
     }  # fmt: skip
@@ -81,7 +98,6 @@ def jo(tenant: str | None = "tenant:a") -> Principal:
 
 
 ROOT = Principal("user:root", CredentialKind.API_KEY, credential=CredentialRef("c_2"))
-REQUEST = RequestInfo("0190", "10.0.0.1", 1790000000)
 LIST = Question("tools/list", jo(), REQUEST)
 
 
@@ -112,8 +128,9 @@ async def test_the_policies_admit_what_they_list_and_name_its_server(tmp_path: P
         assert await pdp.ready() is None
         listed = await pdp.list(LIST)
         assert (listed.allow, listed.ids, listed.revision) == (True, ("payments/charge",), 42)
+        assert (listed.config, listed.limits) == ("c1", Limits(requests_per_minute=60))
         admitted = await pdp.call(call("charge"))
-        assert (admitted.allow, admitted.ref) == (True, ToolRef("payments", "charge"))
+        assert (admitted.allow, admitted.ref) == (True, Ref.of_tool("payments", "charge"))
         for name, code in (
             ("refund", "not_in_member_scope"),
             ("legacy_charge", "withdrawn"),
@@ -317,7 +334,15 @@ async def test_ready_says_why_not(tmp_path: Path):
         judge = pdp(client, HighWaterMark(tmp_path / "mark.json"))
         assert "missing required field `result`" in str(await judge.ready())
         reasons = [{"code": "policy_data_missing", "layer": "ctx"}]
-        nothing = {"allow": False, "ids": [], "epoch": "", "revision": 0, "stale": True, "reasons": reasons}
+        nothing = {
+            "allow": False,
+            "ids": [],
+            "epoch": "",
+            "revision": 0,
+            "config": "",
+            "stale": True,
+            "reasons": reasons,
+        }
         opa.script = lambda _request: Reply(http(answer(nothing | {"obligations": {}})))
         assert await judge.ready() == "OPA has not all of its data yet: policy_data_missing"
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import DecisionUnavailable
-from gateway.model import Reason, ToolRef
+from gateway.ids import Ref
+from gateway.model import Reason
 from gateway.pdp.decision import (
     MAX_REMEMBERED_BYTES,
     parse_admin,
@@ -62,7 +63,7 @@ CALL: dict[str, dict[str, Any]] = {
     "the id has no tool": {"id": "payments/"},
     "the id has a space": {"id": "payments/charge me"},
     "the id ends in a line feed": {"id": "payments/charge\n"},
-    "the id climbs": {"id": "pay:ments/charge"},
+    "the id's tenant is none": {"id": "_pay:ments/charge"},
     "the id is too long": {"id": "payments/" + "x" * 129},
 }
 LIST: dict[str, dict[str, Any]] = {
@@ -141,7 +142,7 @@ def test_a_refused_call_keeps_its_reasons_with_all_that_they_say():
     reason = {"code": "withdrawn", "layer": "withdrawal", "scope": "tenant", "by": ["x", 2**70]}
     decision = parse_call(answer(call_decision(allow=False, visible=False, reasons=[reason])))
     assert not decision.allow
-    assert decision.ref == ToolRef("payments", "charge")
+    assert decision.ref == Ref.of_tool("payments", "charge")
     assert decision.reasons == (Reason("withdrawn", "withdrawal", {"scope": "tenant", "by": ["x", 2**70]}),)
 
 
@@ -151,7 +152,9 @@ def test_a_call_of_something_unknown_names_no_tool():
 
 
 def test_a_tool_with_slashes_and_dots_in_its_name_is_still_of_its_server():
-    assert parse_call(answer(call_decision(id="payments/v1/charge.now"))).ref == ToolRef("payments", "v1/charge.now")
+    assert parse_call(answer(call_decision(id="payments/v1/charge.now"))).ref == Ref.of_tool(
+        "payments", "v1/charge.now"
+    )
 
 
 def test_a_list_is_sorted_and_has_each_tool_once():

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import DecisionUnavailable
-from gateway.model import ANONYMOUS, CredentialKind, CredentialRef, Mode, Principal, Question, RequestInfo, View
+from gateway.ids import Kind, Mode
+from gateway.model import ANONYMOUS, CredentialKind, CredentialRef, Grant, Principal, Question, RequestInfo, View
 from gateway.pdp.question import encode, lane
 
 JO = Principal(
@@ -25,8 +26,8 @@ JO = Principal(
 REQUEST = RequestInfo("0190", "10.0.0.1", 1790000000)
 
 
-def document(question: Question, *, arguments: bool = True, limit: int = 65_536) -> Any:
-    return json.loads(encode(question, Mode.FRONT_DOOR, arguments=arguments, max_arguments_bytes=limit))["input"]
+def document(question: Question, *, custom: bool = True, limit: int = 65_536) -> Any:
+    return json.loads(encode(question, Mode.FRONT_DOOR, custom=custom, max_arguments_bytes=limit))["input"]
 
 
 def call(arguments: Any = None, **changes: Any) -> Question:
@@ -35,8 +36,9 @@ def call(arguments: Any = None, **changes: Any) -> Question:
 
 def test_a_call_is_the_documented_envelope():
     assert document(call({"amount": 10}, client={"name": "agent"})) == {
-        "v": 1,
+        "v": 2,
         "action": "tools/call",
+        "kind": "tool",
         "mode": "front_door",
         "view": "flat",
         "principal": {
@@ -74,11 +76,50 @@ def test_an_anonymous_list_of_one_server_says_so():
 @pytest.mark.parametrize("tenant", [None, "tenant:b"])
 def test_an_admin_action_names_the_tenant_that_it_is_about(tenant: str | None):
     question = Question("mcp_servers:lifecycle", JO, REQUEST, server="payments", name="refund", tenant=tenant)
-    assert document(question)["target"] == {"name": "refund", "server": "payments", "tenant": tenant}
+    assert document(question)["target"] == {"name": "refund", "server": "payments", "tenant": tenant, "grants": None}
 
 
-def test_arguments_are_left_out_where_no_custom_policy_reads_them():
-    assert document(call({"card": "4111"}), arguments=False)["target"] == {"name": "charge", "server": None}
+def test_an_admin_action_says_what_it_hands_out():
+    question = Question("roles:write", JO, REQUEST, tenant="tenant:b", grants=Grant("viewer", "tenant:tenant:b"))
+    assert document(question)["target"]["grants"] == {"role": "viewer", "scope": "tenant:tenant:b"}
+
+
+@pytest.mark.parametrize(
+    ("action", "kind"),
+    [
+        ("tools/list", "tool"),
+        ("prompts/get", "prompt"),
+        ("resources/templates/list", "resource"),
+        ("resources/subscribe", "resource"),
+        ("keys:write", None),
+    ],
+)
+def test_every_action_but_a_completion_has_a_kind(action: str, kind: str | None):
+    assert document(Question(action, JO, REQUEST, name="x"))["kind"] == kind
+
+
+def test_what_is_completed_is_said_by_whoever_asks():
+    assert document(Question("completion/complete", JO, REQUEST, name="x", kind=Kind.PROMPT))["kind"] == "prompt"
+
+
+def test_a_read_names_the_templates_that_the_uri_matches():
+    read = Question("resources/read", JO, REQUEST, name="file:///a", templates=("file:///{name}",))
+    assert document(read)["target"]["templates"] == ["file:///{name}"]
+
+
+def test_a_uri_that_matches_more_templates_than_are_told_is_not_asked_about():
+    templates = tuple(f"file:///{{a{number}}}" for number in range(101))
+    with pytest.raises(DecisionUnavailable):
+        document(Question("resources/read", JO, REQUEST, name="file:///a", templates=templates))
+
+
+def test_what_only_custom_policy_reads_is_left_out_where_there_is_none():
+    asked = document(call({"card": "4111"}, client={"name": "agent"}), custom=False)
+    assert asked["target"] == {"name": "charge", "server": None}
+    assert asked["request"] == {"time": 1790000000}
+    assert asked["principal"]["credential"] == {"id": "c_17", "role": None, "scope": None}
+    assert not {"scopes"} & asked["principal"].keys()
+    assert "untrusted" not in asked
 
 
 def test_a_call_without_arguments_has_an_empty_object_for_custom_policy():
@@ -133,6 +174,11 @@ def test_a_lone_surrogate_in_a_name_is_not_asked_about():
 def test_no_more_than_a_hundred_groups_are_told():
     many = Principal("user:jo", CredentialKind.JWT, groups=tuple(map(str, range(150))))
     assert document(Question("tools/list", many, REQUEST))["principal"]["groups"] == list(map(str, range(100)))
+
+
+def test_an_endless_uri_is_cut_to_one_that_no_resource_can_have():
+    name = document(Question("resources/read", JO, REQUEST, name="x" * 1_000_000))["target"]["name"]
+    assert name == "x" * 2_048 + "…"
 
 
 def test_an_endless_name_is_cut_to_one_that_no_tool_can_have():

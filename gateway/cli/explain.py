@@ -14,20 +14,28 @@ from gateway.cli.common import installation_options, json_option, plain, print_j
 from gateway.cli.local import onlooker, opa_url
 from gateway.config import load
 from gateway.config.values import PRINCIPAL
-from gateway.model import ANONYMOUS, CredentialKind, CredentialRef, Principal, Question, RequestInfo, View, flat_name
+from gateway.ids import Kind, Ref, flat_name
+from gateway.model import ANONYMOUS, CredentialKind, CredentialRef, Principal, Question, RequestInfo, View
 from gateway.pdp.client import OpaClient
-from gateway.permissions import BUILT_IN
 from gateway.state import StateDir
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.config import Config, Source
-    from gateway.model import Mode
+    from gateway.ids import Mode
 
 DEADLINE_SECONDS = 5.0
 # In the order in which one narrows what the one before it has left.
 LAYERS = ("ctx", "frontdoor", "catalog", "scope", "withdrawal", "role", "guard")
+ASKED = {
+    "tools/list": "a list",
+    "tools/call": "a call of {}",
+    "prompts/list": "a list of prompts",
+    "prompts/get": "a request for {}",
+    "resources/list": "a list of resources",
+    "resources/read": "the reading of {}",
+}
 # What each set is, in the order in which one becomes the next.
 SETS = {
     "offered": "offered to the tenant after server-level lists",
@@ -64,10 +72,19 @@ def _arguments(_context: click.Context, _parameter: click.Parameter, value: str 
 )
 @click.option("--group", "groups", multiple=True, help="A group of the principal; may be repeated.")
 @click.option("--issuer", help="Whose user the principal is, where more than one issuer is trusted.")
-@click.option("--role", type=click.Choice(tuple(BUILT_IN)), help="The role of the key that the principal presents.")
+@click.option("--role", help="The role of the key that the principal presents.")
 @click.option("--server", help="Explain the endpoint of this server alone, where its tools have their own names.")
 @click.option("--tool", help="Explain a call of this tool, by the name that agents use, instead of a list.")
-@click.option("--arguments", callback=_arguments, help="The arguments of that call, as a JSON object.")
+@click.option("--prompt", help="Explain a request for this prompt instead.")
+@click.option("--resource", help="Explain the reading of the resource of this URI instead.")
+@click.option("--template", "templates", multiple=True, help="A template that the URI matches; may be repeated.")
+@click.option("--arguments", callback=_arguments, help="The arguments of the call, as a JSON object.")
+@click.option(
+    "--kind",
+    type=click.Choice([kind.value for kind in Kind]),
+    default=Kind.TOOL.value,
+    help="What is listed; by default tools.",
+)
 @json_option
 def explain(
     config_path: Source,
@@ -79,21 +96,20 @@ def explain(
     role: str | None,
     server: str | None,
     tool: str | None,
+    prompt: str | None,
+    resource: str | None,
+    templates: tuple[str, ...],
     arguments: dict[str, Any],
+    kind: str,
     as_json: bool,
 ) -> None:
     """Say why a list is what it is, or why a call is refused. Status 1 where nothing would be admitted."""
-    if arguments and tool is None:
-        raise click.UsageError("--arguments are those of a call: name its --tool")
+    action, name = _asked({"tools/call": tool, "prompts/get": prompt, "resources/read": resource}, arguments, kind)
     config = load(config_path).config
-    who = _principal(tenant, principal, groups, role)
-    if who.kind is CredentialKind.JWT:
-        who = replace(who, issuer=_issuer(config, issuer))
-    elif issuer is not None:
-        raise click.UsageError("--issuer is whose user the principal is: name a --principal user:… and no --role")
-    question = _question(who, server, tool, arguments)
+    who = _of(config, issuer, _principal(tenant, principal, groups, role))
+    question = replace(_at(server, action, who), name=name, templates=templates, arguments=arguments)
     found = run(_ask(config, StateDir.open(state_dir), question))
-    admitted = _admitted(found, tool)
+    admitted = _admitted(found, name)
     if as_json:
         print_json(found)
     else:
@@ -102,6 +118,33 @@ def explain(
             click.echo(plain(_verdict(found, question, config.tool_access.mode)))
     if not admitted:
         raise click.exceptions.Exit(1)
+
+
+def _asked(named: dict[str, str | None], arguments: dict[str, Any], kind: str) -> tuple[str, str | None]:
+    """Return the action that is explained, and the name in it: of the one thing that is named, else of a list."""
+    asked = [(action, name) for action, name in named.items() if name is not None]
+    if len(asked) > 1:
+        raise click.UsageError("name one --tool, --prompt or --resource")
+    if arguments and not asked:
+        raise click.UsageError("--arguments are those of a call: name its --tool, --prompt or --resource")
+    return asked[0] if asked else (f"{kind}s/list", None)
+
+
+def _at(server: str | None, action: str, who: Principal) -> Question:
+    request = RequestInfo(id="explain", ip="", time=int(time.time()))
+    return Question(action, who, request, view=View.FLAT if server is None else View.SERVER, server=server)
+
+
+def _of(config: Config, issuer: str | None, who: Principal) -> Principal:
+    """Return the principal as this configuration may know it."""
+    role = who.credential.role if who.credential else None
+    if role is not None and role not in config.auth.every_role:
+        raise click.UsageError(f"{role} is not one of the roles: {', '.join(config.auth.every_role)}")
+    if who.kind is CredentialKind.JWT:
+        return replace(who, issuer=_issuer(config, issuer))
+    if issuer is not None:
+        raise click.UsageError("--issuer is whose user the principal is: name a --principal user:… and no --role")
+    return who
 
 
 def _issuer(config: Config, named: str | None) -> str | None:
@@ -119,16 +162,10 @@ def _principal(tenant: str | None, subject: str | None, groups: tuple[str, ...],
         return ANONYMOUS
     name = subject or "user:explain"
     if role is not None or name.startswith("service:"):
-        credential = CredentialRef("explain", role=role, scope=f"tenant:{tenant}" if tenant else "global")
+        credential = CredentialRef("explain", role=role)
         return Principal(subject=name, kind=CredentialKind.API_KEY, tenant=tenant, groups=groups, credential=credential)
-    return Principal(subject=name, kind=CredentialKind.JWT, tenant=tenant, groups=groups)
-
-
-def _question(who: Principal, server: str | None, tool: str | None, arguments: dict[str, Any]) -> Question:
-    request = RequestInfo(id="explain", ip="", time=int(time.time()))
-    view = View.FLAT if server is None else View.SERVER
-    listing = Question("tools/list", who, request, view=view, server=server)
-    return listing if tool is None else replace(listing, action="tools/call", name=tool, arguments=arguments)
+    credential = CredentialRef("explain")
+    return Principal(subject=name, kind=CredentialKind.JWT, tenant=tenant, groups=groups, credential=credential)
 
 
 async def _ask(config: Config, state: StateDir, question: Question) -> dict[str, Any]:
@@ -136,14 +173,14 @@ async def _ask(config: Config, state: StateDir, question: Question) -> dict[str,
         return await onlooker(client, config, state).explain(question)
 
 
-def _admitted(found: dict[str, Any], tool: str | None) -> bool:
-    if tool is None:
+def _admitted(found: dict[str, Any], name: str | None) -> bool:
+    if name is None:
         return bool(found["sets"]["visible"])
     return all(layer["ok"] for layer in found["layers"].values())
 
 
 def _print(found: dict[str, Any], question: Question) -> None:
-    asked = f"a call of {question.name}" if question.name else "a list"
+    asked = ASKED[question.action].format(question.name)
     where = f" at {question.server}" if question.server else ""
     tenant = f" of {question.principal.tenant}" if question.principal.tenant else ", without a tenant"
     click.echo(plain(f"{asked}{where} by {question.principal.subject}{tenant}"))
@@ -179,8 +216,8 @@ def _hint(found: dict[str, Any], question: Question, mode: Mode) -> str | None:
     asked = question.name or ""
     if asked not in found["sets"]["offered"]:
         return None
-    server, _, own = asked.partition("/")
-    return f"{asked} is an id, and agents call it {own if question.server else flat_name(server, own, mode)}"
+    ref = Ref.parse(asked)
+    return f"{asked} is an id, and agents call it {ref.name if question.server else flat_name(ref, mode)}"
 
 
 def _reasons(reasons: list[dict[str, Any]]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from gateway.pdp.client import OpaClient
 from gateway.pdp.engine import Engine
 from gateway.pdp.high_water import HighWaterMark
 from gateway.pdp.pdp import Pdp
+from gateway.pdp.question import LISTS
 from gateway.recalled import is_administrative
 
 if TYPE_CHECKING:
@@ -36,8 +36,10 @@ if TYPE_CHECKING:
 DEADLINE_SECONDS = 5.0
 START_SECONDS = 30.0
 MANIFESTS = "/v1/data/system/bundles"
-LISTS = frozenset({"tools/list"})
-CALLS = frozenset({"tools/call"})
+# Which templates a URI matched is not recorded, so what was read is not asked again.
+CALLS = frozenset({"tools/call", "prompts/get"})
+# A question is as old as its event, and the ledger is of now: that says nothing of how stale the data was.
+AGELESS = 10**12
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +56,14 @@ class Play:
         return any("deny" in rules for rules in self.custom.packages.values())
 
     def contents(self) -> Mapping[str, Content]:
-        """Return every bundle's content, as sync makes it; the live data is of this moment."""
+        """Return every bundle's content, as sync makes it, but live data is never too old."""
         data = Expander().expand(self.loaded.config, self.loaded.hash, self.facts.inventory).data
+        data = {**data, "settings": {**data["settings"], "max_staleness_seconds": AGELESS}}
         return {
             "policy": policy_content(),
             "custom": custom_content(self.custom),
             "tenants": Content.document("portcullis_data", data),
-            "live": Content.document("portcullis_live", live_document(self.facts, int(time.time()))),
+            "live": Content.document("portcullis_live", live_document(self.facts, 0)),
         }
 
 

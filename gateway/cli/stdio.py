@@ -23,7 +23,7 @@ from gateway.config.watch import Watcher, on_hangup
 from gateway.endpoints.mcp import Mcp
 from gateway.endpoints.stdio import StdioAgent
 from gateway.errors import ConfigError, Mistake, Unavailable
-from gateway.model import TENANT_ID, Mode
+from gateway.ids import TENANT_ID, Mode
 from gateway.standard_streams import Descriptors, StandardStreams
 from gateway.state import StateDir
 

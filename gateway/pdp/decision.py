@@ -8,20 +8,30 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import msgspec
 
 from gateway.errors import DecisionUnavailable
-from gateway.model import SERVER_ID, TOOL_NAME, AdminDecision, CallDecision, ListDecision, Reason, ToolRef
+from gateway.ids import Ref
+from gateway.model import UNLIMITED, AdminDecision, CallDecision, Limits, ListDecision, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-# What a decision may oblige the gateway to. One that is not listed here would go unheeded, so it refuses.
-OBLIGATIONS: frozenset[str] = frozenset()
+    from collections.abc import Iterable
 
 # Of lists of ids, a few megabytes at the most.
 REMEMBERED_TEXTS = 256
 MAX_REMEMBERED_BYTES = 16_384
 
 _Revision = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+_Limit = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 _A = TypeVar("_A")
+
+
+class _Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    max_concurrent_requests: _Limit | msgspec.UnsetType = msgspec.UNSET
+    requests_per_minute: _Limit | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Obligations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a decision may oblige the gateway to. One that is not here would go unheeded, so it refuses."""
+
+    limits: _Limits | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Base(msgspec.Struct, frozen=True):
@@ -30,6 +40,7 @@ class _Base(msgspec.Struct, frozen=True):
     allow: bool
     epoch: str
     revision: _Revision
+    config: str
     stale: bool
     reasons: list[dict[str, Any]]
 
@@ -37,17 +48,17 @@ class _Base(msgspec.Struct, frozen=True):
 class _Call(_Base, frozen=True):
     visible: bool
     id: str | None
-    obligations: dict[str, Any]
+    obligations: _Obligations
 
 
 class _List(_Base, frozen=True):
     ids: msgspec.Raw
-    obligations: dict[str, Any]
+    obligations: _Obligations
 
 
 class _Admin(_Base, frozen=True):
     roles: list[str]
-    obligations: dict[str, Any] = {}
+    obligations: _Obligations = _Obligations()
 
 
 class _CallAnswer(msgspec.Struct, frozen=True):
@@ -67,7 +78,7 @@ def parse_call(answer: bytes) -> CallDecision:
     result = _decode(answer, _CallAnswer).result
     ref = None if result.id is None else _ref(result.id)
     if (result.visible and ref is None) or (result.allow and not result.visible):
-        raise DecisionUnavailable("malformed decision: it admits a tool that it does not name or show")
+        raise DecisionUnavailable("malformed decision: it admits what it does not name or show")
     return CallDecision(*_said(result), result.visible, ref)
 
 
@@ -77,7 +88,7 @@ def parse_list(answer: bytes) -> ListDecision:
     written = bytes(result.ids)
     ids = _ids_read_before(written) if len(written) <= MAX_REMEMBERED_BYTES else _ids(written)
     if ids and not result.allow:
-        raise DecisionUnavailable("malformed decision: it lists tools and does not allow the list")
+        raise DecisionUnavailable("malformed decision: it lists something and does not allow the list")
     return ListDecision(*_said(result), ids)
 
 
@@ -87,10 +98,10 @@ def parse_admin(answer: bytes) -> AdminDecision:
     return AdminDecision(*_said(result), tuple(result.roles))
 
 
-def _said(result: _Call | _List | _Admin) -> tuple[bool, str, int, bool, tuple[Reason, ...], Mapping[str, Any]]:
+def _said(result: _Call | _List | _Admin) -> tuple[bool, str, int, str, bool, tuple[Reason, ...], Limits]:
     """Return what every verdict says, in the order of `Verdict`: a tuple, because this is part of every request."""
-    reasons, obligations = _reasons(result.reasons), _obligations(result.obligations)
-    return result.allow, result.epoch, result.revision, result.stale, reasons, obligations
+    reasons, limits = _reasons(result.reasons), _limits(result.obligations)
+    return result.allow, result.epoch, result.revision, result.config, result.stale, reasons, limits
 
 
 def parse_explanation(answer: bytes) -> dict[str, Any]:
@@ -148,11 +159,14 @@ _ids_read_before = lru_cache(maxsize=REMEMBERED_TEXTS)(_ids)
 
 
 @lru_cache(maxsize=65_536)
-def _ref(id_: str) -> ToolRef:
-    server, slash, tool = id_.partition("/")
-    if not (slash and SERVER_ID.fullmatch(server) and TOOL_NAME.fullmatch(tool)):
-        raise DecisionUnavailable("malformed decision: an id is not server/tool")
-    return ToolRef(server, tool)
+def _ref(id_: str) -> Ref:
+    try:
+        ref = Ref.parse(id_)
+    except ValueError as error:
+        raise DecisionUnavailable("malformed decision: an id is none") from error
+    if not ref.is_possible:
+        raise DecisionUnavailable("malformed decision: an id names what no server can have")
+    return ref
 
 
 def _reasons(reasons: Iterable[dict[str, Any]]) -> tuple[Reason, ...]:
@@ -166,8 +180,12 @@ def _reason(reason: dict[str, Any]) -> Reason:
     return Reason(code, layer, reason)
 
 
-def _obligations(obligations: Mapping[str, Any]) -> Mapping[str, Any]:
-    unknown = obligations.keys() - OBLIGATIONS
-    if unknown:
-        raise DecisionUnavailable(f"unknown obligation: {min(unknown)[:64]}")
-    return obligations
+def _limits(obligations: _Obligations) -> Limits:
+    found = obligations.limits
+    if found is msgspec.UNSET:
+        return UNLIMITED
+    return Limits(_set(found.max_concurrent_requests), _set(found.requests_per_minute))
+
+
+def _set(limit: int | msgspec.UnsetType) -> int | None:
+    return None if limit is msgspec.UNSET else limit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,7 +23,8 @@ from gateway.pdp.question import CALL, LIST, encode, lane
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from gateway.model import AdminDecision, CallDecision, ListDecision, Mode
+    from gateway.ids import Mode
+    from gateway.model import AdminDecision, CallDecision, ListDecision
     from gateway.pdp.client import OpaClient
     from gateway.pdp.high_water import HighWaterMark
 
@@ -55,7 +57,7 @@ class Pdp:
         policy_path: str = "portcullis",
         distrust: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """`epoch` returns the ledger's current one; `custom_policy` says whether any policy is to see arguments.
+        """`epoch` returns the ledger's current one; `custom_policy` says whether there is any.
 
         `distrust` returns why the bundles that OPA has are not to be decided by (`Provenance`).
         """
@@ -109,7 +111,7 @@ class Pdp:
 
     async def ready(self) -> str | None:
         """Ask one harmless question of each kind; return None if OPA decides, else why not."""
-        listing = Question(LIST, ANONYMOUS, RequestInfo("ready", "", 0))
+        listing = Question(LIST, ANONYMOUS, RequestInfo("ready", "", int(time.time())))
         calling = replace(listing, action=CALL, name="ready", arguments={})
         administering = replace(listing, action="mcp_servers:read")
         try:
@@ -131,9 +133,7 @@ class Pdp:
         return verdict
 
     def _query(self, path: str, question: Question) -> Awaitable[bytes]:
-        body = encode(
-            question, self._mode, arguments=self._custom_policy(), max_arguments_bytes=self._max_arguments_bytes
-        )
+        body = encode(question, self._mode, custom=self._custom_policy(), max_arguments_bytes=self._max_arguments_bytes)
         return self._client.query(path, body, lane=lane(question))
 
 

@@ -8,36 +8,56 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from gateway.errors import DecisionUnavailable
+from gateway.ids import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway.model import CredentialRef, Mode, Principal, Question
+    from gateway.ids import Mode
+    from gateway.model import CredentialRef, Principal, Question
 
 LIST = "tools/list"
 CALL = "tools/call"
+# What each action is about. A completion may be of a prompt or of a resource, so whoever asks says which.
+KINDS: Mapping[str, Kind] = {
+    LIST: Kind.TOOL,
+    CALL: Kind.TOOL,
+    "prompts/list": Kind.PROMPT,
+    "prompts/get": Kind.PROMPT,
+    "resources/list": Kind.RESOURCE,
+    "resources/templates/list": Kind.RESOURCE,
+    "resources/read": Kind.RESOURCE,
+    "resources/subscribe": Kind.RESOURCE,
+}
+LISTS = frozenset(("tools/list", "prompts/list", "resources/list", "resources/templates/list"))
+READS = frozenset(("resources/read", "resources/subscribe"))
 MAX_GROUPS = 100
 MAX_NAME = 256
+MAX_URI = 2_048
+MAX_TEMPLATES = 100
 MAX_CLIENT_MEMBERS = 8
 MAX_CLIENT_TEXT = 128
 
 
-def encode(question: Question, mode: Mode, *, arguments: bool, max_arguments_bytes: int) -> bytes:
-    """Return `{"input": …}`; a call's arguments are in it only where `arguments` says that custom policy exists.
+def encode(question: Question, mode: Mode, *, custom: bool, max_arguments_bytes: int) -> bytes:
+    """Return `{"input": …}`. What only custom policy reads is in it only where `custom` says that there is any.
 
     Raises DecisionUnavailable for what JSON cannot carry exactly (NaN, infinities, lone surrogates).
     """
-    request = question.request
+    kind = question.kind or KINDS.get(question.action)
     document = {
-        "v": 1,
+        "v": 2,
         "action": question.action,
+        "kind": kind,
         "mode": mode,
         "view": question.view,
-        "principal": _principal(question.principal),
-        "target": _target(question, max_arguments_bytes if arguments else None),
-        "request": {"id": request.id, "ip": request.ip, "time": request.time},
-        "untrusted": {"client": _client(question.client)},
+        "principal": _principal(question.principal, custom=custom),
+        "target": _target(question, kind, max_arguments_bytes if custom else None),
+        "request": {"time": question.request.time},
     }
+    if custom:
+        document["request"] = {"id": question.request.id, "ip": question.request.ip, "time": question.request.time}
+        document["untrusted"] = {"client": _client(question.client)}
     try:
         return orjson.dumps({"input": document})
     except (TypeError, ValueError) as error:
@@ -55,43 +75,51 @@ def lane(question: Question) -> str:
     return f"{principal.issuer or ''} {principal.acting_for or ''} {principal.subject}"
 
 
-def _principal(principal: Principal) -> dict[str, Any]:
-    return {
+def _principal(principal: Principal, *, custom: bool) -> dict[str, Any]:
+    document = {
         "subject": principal.subject,
         "kind": principal.kind,
         "issuer": principal.issuer,
         "tenant": principal.tenant,
-        "groups": principal.groups[:MAX_GROUPS],
-        "scopes": principal.scopes,
-        "credential": _credential(principal.credential),
         "acting_for": principal.acting_for,
+        "groups": principal.groups[:MAX_GROUPS],
+        "credential": _credential(principal.credential, custom=custom),
     }
+    return document | {"scopes": principal.scopes} if custom else document
 
 
-def _credential(credential: CredentialRef | None) -> dict[str, Any] | None:
+def _credential(credential: CredentialRef | None, *, custom: bool) -> dict[str, Any] | None:
     if credential is None:
         return None
-    return {
-        "id": credential.id,
-        "role": credential.role,
-        "scope": credential.scope,
-        "expires_at": credential.expires_at,
-    }
+    document = {"id": credential.id, "role": credential.role, "scope": credential.scope}
+    return document | {"expires_at": credential.expires_at} if custom else document
 
 
-def _target(question: Question, arguments_limit: int | None) -> dict[str, Any]:
-    target: dict[str, Any] = {"name": _bounded(question.name), "server": _bounded(question.server)}
-    if question.action == CALL:
+def _target(question: Question, kind: Kind | None, arguments_limit: int | None) -> dict[str, Any]:
+    longest = MAX_URI if kind is Kind.RESOURCE else MAX_NAME
+    target: dict[str, Any] = {"name": _bounded(question.name, longest), "server": _bounded(question.server, MAX_NAME)}
+    if kind is None:
+        grants = question.grants
+        target["tenant"] = question.tenant
+        target["grants"] = {"role": grants.role, "scope": grants.scope} if grants else None
+    elif question.action not in LISTS:
+        if question.action in READS:
+            target["templates"] = _templates(question.templates)
         if arguments_limit is not None:
             target |= _arguments(question.arguments, arguments_limit)
-    elif question.action != LIST:
-        target["tenant"] = question.tenant
     return target
 
 
-def _bounded(name: str | None) -> str | None:
-    # No tool's name holds an ellipsis, so a cut name cannot become another one.
-    return name if name is None or len(name) <= MAX_NAME else f"{name[:MAX_NAME]}…"
+def _bounded(name: str | None, longest: int) -> str | None:
+    # Nothing that a server has is named with an ellipsis, so a cut name cannot become another one.
+    return name if name is None or len(name) <= longest else f"{name[:longest]}…"
+
+
+def _templates(templates: tuple[str, ...]) -> tuple[str, ...]:
+    # Leaving some out could leave out the one that is denied.
+    if len(templates) > MAX_TEMPLATES:
+        raise DecisionUnavailable("the URI matches more templates than policy is asked about")
+    return templates
 
 
 def _arguments(arguments: Any, limit: int) -> dict[str, Any]:

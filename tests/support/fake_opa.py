@@ -176,6 +176,7 @@ def call_decision(**changes: Any) -> dict[str, Any]:
         "id": "payments/charge",
         "epoch": EPOCH,
         "revision": 42,
+        "config": "c0ffeec0ffeec0ff",
         "stale": False,
         "reasons": [],
         "obligations": {},

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.model import CredentialKind, Principal, ToolRef
+from gateway.ids import Ref
+from gateway.model import CredentialKind, Principal
 from gateway.upstream.pool import Upstreams
 from gateway.upstream.target import StdioTarget
 
@@ -47,7 +48,7 @@ async def local(
 
 async def call(upstreams: Upstreams, tool: str, who: Principal | None = None, **arguments: Any) -> Answer:
     """Call a tool."""
-    return await upstreams.call(ToolRef("local", tool), arguments, {}, principal=who or caller())
+    return await upstreams.call(Ref.of_tool("local", tool), arguments, {}, principal=who or caller())
 
 
 async def text(upstreams: Upstreams, tool: str, who: Principal | None = None, **arguments: Any) -> str:
