@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from gateway import audit
-from gateway.errors import DecisionUnavailable, InvalidCredential, NotFound, Refused, Unavailable, UpstreamFailed
+from gateway.errors import (
+    DecisionUnavailable,
+    InvalidBody,
+    InvalidCredential,
+    LastAdmin,
+    NotFound,
+    Refused,
+    Unavailable,
+    UpstreamFailed,
+)
 from gateway.mcp.trace_context import without_baggage
 from gateway.model import View
 
@@ -78,9 +87,11 @@ class Recording:
             self.target["seconds"] = time.perf_counter() - started
 
     async def mutated(self, mutation: Callable[[AuditEvent], Awaitable[T]]) -> T:
-        """Await a mutation of the ledger that writes the event in its own transaction."""
+        """Await a mutation of the ledger that writes the event in its own transaction; None is that nothing changed."""
         event = self._event(self._granted, "success", None)
         result = await mutation(event)
+        if result is None:
+            return result
         self._elsewhere = True
         self._trail.record_elsewhere(event)
         return result
@@ -107,6 +118,11 @@ class Recording:
                 return self._denied()
             case NotFound():
                 return self._event(self._granted, "failure", "not_found")
+            case LastAdmin():
+                return self._event(self._granted, "failure", "last_admin")
+            case InvalidBody():
+                self.target["detail"] = audit.clipped(str(error))
+                return self._event(self._granted, "failure", "malformed_request")
             case DecisionUnavailable():
                 self.target["detail"] = audit.clipped(str(error))
                 return self._event("AuthorizationDenied", "error", "engine_unavailable")

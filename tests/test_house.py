@@ -28,7 +28,7 @@ FLOORS = (
     "exporting",
     "follow recording registration recalled",
     "pep",
-    "lifecycle",
+    "lifecycle administration",
     "targets",
     "endpoints",
     "rooms sidecars",

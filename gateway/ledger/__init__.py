@@ -75,6 +75,9 @@ class Ledger(Protocol):
         credential was used is no change.
         """
 
+    async def credential(self, credential_id: str) -> Credential | None:
+        """Return the credential with this id, live or not; None if there is none."""
+
     async def credentials_page(
         self,
         *,

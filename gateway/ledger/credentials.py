@@ -21,6 +21,7 @@ _COLUMNS = """id, hash, prefix, principal, name, role, tenant, created_at, creat
 CREDENTIALS = f"select {_COLUMNS} from credential order by number"  # noqa: S608
 # In the order of the index on revisions, which another order would make SQLite leave aside and read the whole table.
 CHANGED = f"select {_COLUMNS} from credential where revision > ? order by revision, number"  # noqa: S608
+CREDENTIAL = f"select {_COLUMNS} from credential where id = ?"  # noqa: S608
 BINDINGS = """
     select principal, role, scope, issuer, assigned_by, assigned_at, revoked_at, revoked_by from binding
     order by principal, role, scope, issuer"""

@@ -100,6 +100,11 @@ class SqlLedger(ABC):
         reading = self._read(credentials.CHANGED, since) if since else self._read(credentials.CREDENTIALS)
         return tuple(map(rows.credential, await reading))
 
+    async def credential(self, credential_id: str) -> Credential | None:
+        """Return the credential with this id, live or not; None if there is none."""
+        found = await self._read(credentials.CREDENTIAL, credential_id)
+        return rows.credential(found[0]) if found else None
+
     async def credentials_page(
         self,
         *,
