@@ -15,7 +15,7 @@ from gateway.audit_file import AuditFile
 from gateway.authn import CredentialIndex, LastUse
 from gateway.config import Live
 from gateway.config.values import host_port
-from gateway.endpoints.admin import Admin
+from gateway.endpoints.administration import admin_api
 from gateway.endpoints.application import Onion, application
 from gateway.endpoints.discovery import Discovery
 from gateway.endpoints.gate import Door, Gate
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from gateway.config import Config, Loaded
+    from gateway.endpoints.administration import Endpoint
     from gateway.ledger import Ledger
     from gateway.sidecars import Home, Sidecars
     from gateway.state import StateDir
@@ -194,12 +195,8 @@ async def _served(stack: AsyncExitStack, gateway: Gateway, tracing: Tracing | No
     server = gateway.live.value.config.server
     metrics = gateway.rooms.metrics
     ops = Ops(gateway.rooms.gate, metrics, SingleFlight(gateway.waiting_for), lambda: gateway.drifted)
-    endpoints: tuple[Discovery | Mcp | Admin | Ops, ...] = (
-        Discovery(lambda: gateway.live.value.config),
-        Mcp(gateway.rooms.gate, tracing),
-        Admin(gateway.rooms.gate),
-        ops,
-    )
+    discovery, mcp = Discovery(lambda: gateway.live.value.config), Mcp(gateway.rooms.gate, tracing)
+    endpoints: tuple[Endpoint, ...] = (discovery, mcp, ops, *admin_api(gateway.rooms.gate))
     onion = Onion(lambda: gateway.live.value.config, metrics, gateway.rooms.gate.refusals.malformed)
     handler = application(onion, [route for endpoint in endpoints for route in endpoint.routes()])
     tls = tls_context(gateway.live.value.config)

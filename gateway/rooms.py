@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.administration import Administration
+from gateway.administration.acting import Office
+from gateway.administration.terms import Terms
 from gateway.authn import Authn
 from gateway.authn.tenant_keys import tenant_keys
 from gateway.config import known_tenants
@@ -85,7 +88,15 @@ class Rooms:
         )
         keys = tenant_keys(config.tenants)
         authn = before.renewed(config.auth, keys) if before else Authn(config.auth, self.index, keys)
-        return Door(config=config, tenants=known_tenants(config), authn=authn, pep=pep, lifecycle=lifecycle)
+        return Door(
+            config=config,
+            tenants=known_tenants(config),
+            authn=authn,
+            pep=pep,
+            lifecycle=lifecycle,
+            administration=Administration.under(Terms.of(config), self.ledger, pdp),
+            office=Office(pdp, self.trail, self.replication, self.follower.refresh),
+        )
 
     def use(self, config: Config) -> None:
         """Serve the servers of this configuration from now on."""

@@ -93,6 +93,28 @@ async def world(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer, backen
         yield World(gateway, backend, issuer, await gateway.key())
 
 
+# Roles beside those of the product: everything but everything, and each the smallest that one test is about.
+OWN_ROLES = {
+    "steward": [
+        "audit:read", "keys:*", "mcp_servers:*", "metrics:read", "roles:*", "tokens:*", "tool:*",
+    ],
+    "keysmith": ["keys:read", "keys:write"],
+    "registrar": ["roles:read", "roles:write"],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+async def office(
+    tmp_path_factory: pytest.TempPathFactory, issuer: Issuer, backend: FakeBackend
+) -> AsyncIterator[World]:
+    """The recipe with roles of its own, for tests of the administration; each makes the principals that it needs."""
+    config = front_door(f"http://127.0.0.1:{backend.port}/mcp", issuer.url, opa=PATIENT)
+    config["auth"]["roles"] = OWN_ROLES
+    config["auth"]["role_assignments"] = [{"principal": "user:rooted", "role": "auditor", "scope": "global"}]
+    async with Portcullis(tmp_path_factory.mktemp("office"), config) as gateway:
+        yield World(gateway, backend, issuer, await gateway.key())
+
+
 GUARD = {
     "trusted_proxies": ["127.0.0.1/32"],
     "allowed_hosts": ["127.0.0.1", "gateway.example.com"],

@@ -29,7 +29,7 @@ RECORDED = frozenset({400, 403, 408, 413, 415, 421})
 UNREADABLE = "UNKNOWN"
 EXPOSED = (
     "WWW-Authenticate, X-Request-Id, Retry-After, "
-    "Portcullis-Revision, Portcullis-Applied, Portcullis-Matched, Portcullis-Still-Withdrawn"
+    "Portcullis-Revision, Portcullis-Applied, Portcullis-Matched, Portcullis-Still-Withdrawn, Portcullis-Still-Assigned"
 )
 
 

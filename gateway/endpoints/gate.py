@@ -25,6 +25,8 @@ from gateway.recording import Caller
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
+    from gateway.administration import Administration
+    from gateway.administration.acting import Office
     from gateway.audit import AuditTrail
     from gateway.authn import Authn
     from gateway.config import Config
@@ -47,6 +49,8 @@ class Door:
     authn: Authn
     pep: Pep
     lifecycle: Lifecycle
+    administration: Administration
+    office: Office
 
 
 class Gate:
