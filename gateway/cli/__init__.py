@@ -22,6 +22,8 @@ FAMILIES: Mapping[str, str] = {
     "doctor": "doctor",
     "explain": "explain",
     "key": "key",
+    "token": "token",
+    "role": "role",
     "tenant": "tenant",
     "tool": "tool",
     "policy": "policy",

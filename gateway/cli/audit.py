@@ -1,53 +1,66 @@
-"""`portcullis audit`: the newest events of the trail, and on with what comes; and an end to the oldest."""
+"""`portcullis audit`: the newest events of the trail and on, whether it is whole, and an end to the oldest."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from gateway.administration.pages import cursor
 from gateway.audit import DAY_MS, now_ms
-from gateway.cli.common import (
-    counted,
-    installation_options,
-    json_option,
-    ledger_of,
-    moment,
-    plain,
-    print_json,
-    run,
-)
+from gateway.cli.common import counted, moment, plain, print_json
 from gateway.cli.desk import Desk, at_the_desk
+from gateway.cli.office import Office, in_the_office
 from gateway.config import Config
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
-    from gateway.config import Loaded, Source
+    from gateway.cli.office import Session
+    from gateway.config import Loaded
     from gateway.ledger import Ledger
-    from gateway.model import AuditEvent
 
 POLL_SECONDS = 0.5
-PAGE = 500
+OPERATION = "listEvents"
 
 
 @click.group()
 def audit() -> None:
-    """The audit trail: tail, prune."""
+    """The audit trail: tail, verify, prune."""
 
 
 @audit.command()
-@installation_options
+@in_the_office
 @click.option(
     "-n", "--lines", type=click.IntRange(0, 100_000), default=20, show_default=True, help="How many at first."
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
-@json_option
-def tail(config_path: Source, state_dir: Path | None, lines: int, follow: bool, as_json: bool) -> None:
+@click.option("--tenant", "tenant_id", help="Only events of this tenant.")
+@click.option("--principal", help="Only what this principal did.")
+@click.option("--type", "type", help="Only events of this type, such as ToolCalled.")
+@click.option("--outcome", type=click.Choice(("success", "failure", "error")), help="Only with this outcome.")
+@click.option("--tool", help="Only what was about this id, such as payments/charge.")
+def tail(office: Office, lines: int, follow: bool, **wanted: str | None) -> None:
     """Print the newest events, oldest first."""
-    run(_tail(config_path, state_dir, lines, follow=follow, as_json=as_json))
+    query = {name: value for name, value in wanted.items() if value is not None}
+
+    async def work(session: Session) -> None:
+        await _tail(session, query, lines, follow=follow, as_json=office.as_json)
+
+    office.within(work)
+
+
+@audit.command()
+@in_the_office
+def verify(office: Office) -> None:
+    """Look whether the trail is whole: that nothing was edited, dropped, moved or put in. Status 1 if something was."""
+    found = office.do("verifyTrail")
+    looked = f"{counted(found['events'], 'event')} of {counted(len(found['writers']), 'writer')}"
+    breaks = [plain(_break(one)) for one in found["breaks"]]
+    office.say("\n".join((*breaks, f"{looked}: {'touched' if breaks else 'whole'}")), found)
+    if breaks:
+        raise click.exceptions.Exit(1)
 
 
 @audit.command()
@@ -64,30 +77,49 @@ def prune(desk: Desk, days: int | None) -> None:
     desk.say(f"deleted {counted(deleted, 'event')}", {"deleted": deleted})
 
 
-async def _tail(config_path: Source, state_dir: Path | None, lines: int, *, follow: bool, as_json: bool) -> None:
-    async with ledger_of(config_path, state_dir) as (ledger, _):
-        newest = await ledger.newest_audit()
-        seq = max(0, newest - lines)
-        while True:
-            events = await ledger.audit(PAGE, after=seq)
-            for seq, event in events:
-                _print(seq, event, as_json=as_json)
-            if len(events) == PAGE:
-                continue
-            if not follow:
-                return
+async def _tail(session: Session, query: Mapping[str, str], lines: int, *, follow: bool, as_json: bool) -> None:
+    newest = await _newest(session, query, max(lines, 1))
+    for one in newest[len(newest) - min(lines, len(newest)) :]:
+        _print(one, as_json=as_json)
+    seen = newest[-1]["seq"] if newest else 0
+    while follow:
+        # Events become visible in the order of their numbers, so that none is missed.
+        more = {"order": "oldest", "limit": session.page, "cursor": cursor(seen)}
+        page = await session.do(OPERATION, {}, {**query, **more})
+        for one in page["events"]:
+            _print(one, as_json=as_json)
+            seen = one["seq"]
+        if page["next"] is None:
             await asyncio.sleep(POLL_SECONDS)
 
 
-def _print(seq: int, event: AuditEvent, *, as_json: bool) -> None:
+async def _newest(session: Session, query: Mapping[str, str], lines: int) -> list[dict[str, Any]]:
+    """Return so many of the newest events, oldest first."""
+    found: list[dict[str, Any]] = []
+    more: dict[str, Any] = {}
+    while len(found) < lines:
+        page = await session.do(OPERATION, {}, {**query, **more, "limit": min(session.page, lines - len(found))})
+        found += page["events"]
+        if page["next"] is None:
+            break
+        more["cursor"] = page["next"]
+    return found[::-1]
+
+
+def _break(one: dict[str, Any]) -> str:
+    where = f"row {one['seq']}" if one["seq"] is not None else f"number {one['number']}"
+    return f"{one['damage']}: {where} of {one['writer']}: {one['why']}"
+
+
+def _print(one: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        print_json({"seq": seq, **asdict(event)})
+        print_json(one)
         return
-    target = event.target.get("id") or event.target.get("name") or "-"
-    if whose := event.target.get("tenant"):
+    target = one["target"].get("id") or one["target"].get("name") or "-"
+    if whose := one["target"].get("tenant"):
         target = f"{target} for {whose}"
     words = (
-        *(moment(event.time), event.type, event.outcome, event.reason or "-", event.tenant or "-"),
-        *(str(event.actor.get("principal") or "-"), str(target), f"{event.count} times" if event.count > 1 else ""),
+        *(moment(one["time"]), one["type"], one["outcome"], one["reason"] or "-", one["tenant"] or "-"),
+        *(str(one["actor"].get("principal") or "-"), str(target), f"{one['count']} times" if one["count"] > 1 else ""),
     )
     click.echo(plain("  ".join(words).rstrip()))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.errors import ConfigError, GatewayError
+from gateway.errors import ConfigError, GatewayError, InvalidBody, Mistake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,6 +36,8 @@ def failing(words: Sequence[str]) -> Iterator[None]:
 def described(error: BaseException, message: str) -> dict[str, Any]:
     """Return what programs are told of an error; `code` is its kind, as in `config_error` or `not_found`."""
     mistakes = error.mistakes if isinstance(error, ConfigError) else ()
+    if isinstance(error, InvalidBody):
+        mistakes = tuple(Mistake("", field, None, why) for field, why in error.errors)
     code = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).lower()
     if isinstance(error, click.UsageError):
         code = "usage_error"

@@ -1,134 +1,79 @@
-"""`portcullis key`: API keys, straight in the ledger, whether or not a gateway runs."""
+"""`portcullis key`: API keys, on the ledger whether or not a gateway runs, or by the API of one that does."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gateway import keys
-from gateway.audit import DAY_MS, event, now_ms
-from gateway.cli.common import key_on_stdin, moment, operator
-from gateway.cli.desk import Desk, at_the_desk, caution
-from gateway.config import Config, global_admins, known_tenants
-from gateway.config.values import PRINCIPAL
-from gateway.errors import NotFound
-from gateway.ids import TENANT_ID
-from gateway.ledger.values import Admins
-from gateway.model import Credential
-from gateway.permissions import BUILT_IN
+from gateway.cli.common import key_on_stdin, moment, warn
+from gateway.cli.office import Office, in_the_office
+from gateway.config import known_tenants, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gateway.config import Loaded
-    from gateway.ledger import Ledger
+    from gateway.config import Config
+
+COLUMNS = ("id", "key", "principal", "role", "tenant", "name", "created", "expires", "last used", "state")
 
 
 @click.group()
 def key() -> None:
-    """API keys: create, list, revoke, hash."""
-
-
-def _principal(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    if not PRINCIPAL.fullmatch(value) or value.startswith("group:"):
-        raise click.BadParameter("must be user:<name> or service:<name>, without blanks")
-    return value
-
-
-def _tenant(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not TENANT_ID.fullmatch(value):
-        raise click.BadParameter('must be a tenant id: 1 to 128 of A-Z a-z 0-9 . _ : -, no "_" first')
-    return value
+    """API keys: create, list, rotate, revoke, hash."""
 
 
 @key.command()
-@at_the_desk
-@click.option("--principal", required=True, callback=_principal, help="Whom the key speaks for: user:… or service:….")
+@in_the_office
+@click.option("--principal", required=True, help="Whom the key speaks for: user:… or service:….")
+@click.option("--role", help="A role of the key's own, at its tenant or else everywhere.")
+@click.option("--tenant", help="The tenant that the key belongs to; without it, none.")
+@click.option("--name", default="command line", help="What the key is for.")
 @click.option(
-    "--role", type=click.Choice(tuple(BUILT_IN)), help="A role of the key's own, at its tenant or else everywhere."
+    "--expires-in-days",
+    type=int,
+    help="Without it 90; 0 for ever, where auth.api_key.allow_non_expiring is true.",
 )
-@click.option("--tenant", callback=_tenant, help="The tenant that the key belongs to; without it, none.")
-@click.option("--name", default="", help="What the key is for.")
-@click.option("--expires-in-days", type=click.IntRange(1, 3650), default=90, show_default=True)
-def create(desk: Desk, principal: str, role: str | None, tenant: str | None, name: str, expires_in_days: int) -> None:
+def create(
+    office: Office, principal: str, role: str | None, tenant: str | None, name: str, expires_in_days: int | None
+) -> None:
     """Make a key and print it, once; only its SHA-256 is kept.
 
     A running gateway honours it within a second.
     """
-    secret, now = keys.mint(), now_ms()
-    credential = Credential(
-        id=keys.new_id(),
-        hash=keys.sha256(secret),
-        prefix=keys.shown(secret),
-        principal=principal,
-        name=name,
-        role=role,
-        tenant=tenant,
-        created_at=now,
-        created_by=operator()["principal"],
-        expires_at=now + expires_in_days * DAY_MS,
-    )
-    desk.work(lambda ledger, loaded: _store(ledger, loaded, credential))
-    desk.say(secret, {"key": secret, **public(credential)})
-    if not desk.as_json:
-        _explain(credential)
-
-
-async def _store(ledger: Ledger, loaded: Loaded | None, credential: Credential) -> None:
-    await caution(ledger, *(_cautions(loaded, credential) if loaded else ()))
-    target = {"kind": "key", "id": credential.id, "principal": credential.principal, "role": credential.role}
-    made = event("KeyCreated", "success", tenant=credential.tenant, actor=operator(), target=target)
-    await ledger.add_credential(credential, made)
-
-
-def _cautions(loaded: Loaded, credential: Credential) -> Iterator[str]:
-    auth = loaded.config.auth
-    if not auth.enabled:
-        yield "auth.enabled is false: keys are ignored until it is true"
-    elif not auth.api_key.enabled:
-        yield "auth.api_key.enabled is false: keys are refused until it is true"
-    if credential.tenant and credential.tenant not in known_tenants(loaded.config):
-        yield f"no member entry knows the tenant {credential.tenant}, so it is shown nothing"
-
-
-def _explain(credential: Credential) -> None:
-    where = f"in tenant {credential.tenant}" if credential.tenant else "everywhere"
-    role = f"{credential.role} {where}" if credential.role else "no role of its own"
-    text = f"{credential.id}: {credential.principal}, {role}, until {moment(credential.expires_at)}"
-    click.echo(f"{text}; the key is not shown again", err=True)
+    body = {"principal": principal, "name": name, "role": role, "expires_in_days": expires_in_days}
+    made = office.do("createKey", {**body, "tenant_id": tenant})
+    for text in _cautions(office, tenant):
+        warn(text)
+    _print_secret(office, made)
 
 
 @key.command("list")
-@at_the_desk
-def list_(desk: Desk) -> None:
+@in_the_office
+@click.option("--tenant", help="Only those of this tenant.")
+def list_(office: Office, tenant: str | None) -> None:
     """List keys, revoked and expired ones included; never a secret."""
-    found = desk.look(lambda ledger: ledger.credentials())
-    columns = ("id", "key", "principal", "role", "tenant", "name", "created", "expires", "state")
-    desk.show(columns, map(_row, found), map(public, found), empty="no keys; make one with portcullis key create")
+    found = office.all("listKeys", "keys", {"tenant_id": tenant})
+    office.show(COLUMNS, map(_row, found), found, empty="no keys; make one with portcullis key create")
 
 
 @key.command()
-@at_the_desk
+@in_the_office
 @click.argument("credential_id", metavar="ID")
-def revoke(desk: Desk, credential_id: str) -> None:
+def revoke(office: Office, credential_id: str) -> None:
     """Revoke a key by its id. A running gateway refuses it within a second."""
-    revision = desk.work(lambda ledger, loaded: _revoke(ledger, loaded, credential_id))
-    document = {"revoked": True, "id": credential_id, "revision": revision}
-    desk.say(f"revoked {credential_id} (r{revision})", document)
+    told = office.do("revokeKey", at={"id": credential_id})
+    office.say(f"revoked {credential_id} ({told['revision']})", told)
 
 
-async def _revoke(ledger: Ledger, loaded: Loaded | None, credential_id: str) -> int:
-    actor = operator()
-    target = {"kind": "key", "id": credential_id}
-    done = event("KeyRevoked", "success", actor=actor, target=target)
-    config = loaded.config if loaded else Config()
-    admins = Admins(global_admins(config), config.auth.admin_roles)
-    revision = await ledger.revoke_credential(credential_id, actor["principal"], now_ms(), done, admins=admins)
-    if revision is None:
-        raise NotFound(f"there is no live key {credential_id}; see portcullis key list")
-    return revision
+@key.command()
+@in_the_office
+@click.argument("credential_id", metavar="ID")
+@click.option("--overlap-seconds", type=int, default=3600, show_default=True, help="How long both are good.")
+def rotate(office: Office, credential_id: str, overlap_seconds: int) -> None:
+    """Make the successor of a key and print it, once; the old one ends after the overlap."""
+    _print_secret(office, office.do("rotateKey", {"overlap_seconds": overlap_seconds}, at={"id": credential_id}))
 
 
 @key.command("hash")
@@ -137,22 +82,30 @@ def hash_() -> None:
     click.echo(f"sha256:{keys.sha256(key_on_stdin())}")
 
 
-def public(credential: Credential) -> dict[str, Any]:
-    """Return what may be shown of a key: everything but its hash."""
-    shown = asdict(credential)
-    del shown["hash"]
-    return shown
+def _print_secret(office: Office, made: dict[str, Any]) -> None:
+    office.say(made["key"], made)
+    if not office.as_json:
+        where = f"in tenant {made['tenant_id']}" if made["tenant_id"] else "everywhere"
+        role = f"{made['role']} {where}" if made["role"] else "no role of its own"
+        text = f"{made['id']}: {made['principal']}, {role}, until {moment(made['expires_at'])}"
+        click.echo(f"{text}; the key is not shown again", err=True)
 
 
-def _row(one: Credential) -> tuple[str, ...]:
-    role, tenant = one.role or "-", one.tenant or "-"
-    return (
-        *(one.id, one.prefix + "…", one.principal, role, tenant, one.name),
-        *(moment(one.created_at), moment(one.expires_at), _state(one)),
-    )
+def _cautions(office: Office, tenant: str | None) -> Iterator[str]:
+    if office.server is None and office.config_path.config.exists():
+        yield from _about(load(office.config_path).config, tenant)
 
 
-def _state(one: Credential) -> str:
-    if one.revoked_at is not None:
-        return "revoked"
-    return "expired" if one.expires_at is not None and one.expires_at <= now_ms() else "live"
+def _about(config: Config, tenant: str | None) -> Iterator[str]:
+    if not config.auth.enabled:
+        yield "auth.enabled is false: keys are ignored until it is true"
+    elif not config.auth.api_key.enabled:
+        yield "auth.api_key.enabled is false: keys are refused until it is true"
+    if tenant and tenant not in known_tenants(config):
+        yield f"no member entry knows the tenant {tenant}, so it is shown nothing"
+
+
+def _row(one: dict[str, Any]) -> tuple[str, ...]:
+    times = (moment(one[name]) for name in ("created_at", "expires_at", "last_used_at"))
+    named = (one["principal"], one["role"] or "-", one["tenant_id"] or "-", one["name"])
+    return (one["id"], one["prefix"] + "…", *named, *times, one["state"])

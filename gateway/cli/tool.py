@@ -1,4 +1,4 @@
-"""`portcullis tool`: take tools away and give them back, straight in the ledger, whether or not a gateway runs."""
+"""`portcullis tool`: take tools away and give them back, in the ledger whether or not a gateway runs, or by one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import click
 from bundles.overlay import config_withdrawals
 from gateway.audit import event, now_ms
 from gateway.cli.common import moment, operator, together
-from gateway.cli.desk import Desk, at_the_desk, caution
+from gateway.cli.desk import caution
+from gateway.cli.office import Office, in_the_office
 from gateway.config import known_tenants
 from gateway.config.membership import own_key, own_servers
 from gateway.errors import NotFound
@@ -17,12 +18,14 @@ from gateway.ids import Kind, Ref
 from gateway.model import Withdrawal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from gateway.config import Loaded
     from gateway.facts import ServerInventory
     from gateway.ledger import Ledger
     from gateway.model import AuditEvent
+
+    Locally = Callable[[Ledger, Loaded | None, Ref, str | None], Awaitable[int]]
 
 
 @click.group()
@@ -33,7 +36,7 @@ def tool() -> None:
 target_options = together(
     click.argument("server"),
     click.argument("name", metavar="NAME"),
-    at_the_desk,
+    in_the_office,
     click.option(
         "--kind",
         type=click.Choice([kind.value for kind in Kind]),
@@ -46,28 +49,35 @@ target_options = together(
 
 @tool.command()
 @target_options
-def withdraw(desk: Desk, server: str, name: str, kind: str, tenant: str | None) -> None:
+def withdraw(office: Office, server: str, name: str, kind: str, tenant: str | None) -> None:
     """Withdraw a tool, prompt or resource. A running gateway enforces it within a tenth of a second."""
-    ref = Ref(server, Kind(kind), name)
-    _say(desk, "withdrawn", ref, tenant, desk.work(lambda ledger, loaded: _withdraw(ledger, loaded, ref, tenant)))
+    _do(office, "withdrawTool", "withdrawn", Ref(server, Kind(kind), name), tenant, _withdraw)
 
 
 @tool.command()
 @target_options
-def restore(desk: Desk, server: str, name: str, kind: str, tenant: str | None) -> None:
+def restore(office: Office, server: str, name: str, kind: str, tenant: str | None) -> None:
     """Lift a withdrawal made at runtime. Without --tenant, every one of it; what config withdraws stays so."""
-    ref = Ref(server, Kind(kind), name)
-    _say(desk, "restored", ref, tenant, desk.work(lambda ledger, loaded: _restore(ledger, loaded, ref, tenant)))
+    _do(office, "restoreTool", "restored", Ref(server, Kind(kind), name), tenant, _restore)
 
 
 @tool.command("list")
-@at_the_desk
-def list_(desk: Desk) -> None:
+@in_the_office
+def list_(office: Office) -> None:
     """List what is withdrawn at runtime."""
-    found = desk.look(lambda ledger: ledger.withdrawals())
-    documents = (_named(one.ref, one.tenant) | {"by": one.by, "at": one.at} for one in found)
-    rows = ((str(one.ref), one.tenant or "everybody", one.by, moment(one.at)) for one in found)
-    desk.show(("what", "withdrawn from", "by", "at"), rows, documents, empty="nothing is withdrawn at runtime")
+    found = office.do("listWithdrawals")["withdrawals"] if office.server else office.look(_withdrawals)
+    rows = ((_id(one), one["tenant_id"] or "everybody", one["by"], moment(one["at"])) for one in found)
+    office.show(("what", "withdrawn from", "by", "at"), rows, found, empty="nothing is withdrawn at runtime")
+
+
+async def _withdrawals(ledger: Ledger) -> list[dict[str, Any]]:
+    found = await ledger.withdrawals()
+    return [_named(one.ref, one.tenant) | {"by": one.by, "at": one.at} for one in found]
+
+
+def _id(named: dict[str, Any]) -> str:
+    kind = next(kind for kind in Kind if kind.value in named)
+    return str(Ref(named["mcp_server"], kind, named[kind.value]))
 
 
 async def _withdraw(ledger: Ledger, loaded: Loaded | None, ref: Ref, tenant: str | None) -> int:
@@ -130,6 +140,12 @@ def _named(ref: Ref, tenant: str | None) -> dict[str, Any]:
     return {"mcp_server": ref.server, ref.kind.value: ref.name, "tenant_id": tenant}
 
 
-def _say(desk: Desk, word: str, ref: Ref, tenant: str | None, revision: int) -> None:
-    document = {word: True} | _named(ref, tenant) | {"revision": f"r{revision}"}
-    desk.say(f"{ref} is {word} for {tenant or 'everybody'} as r{revision}", document)
+def _do(office: Office, operation: str, word: str, ref: Ref, tenant: str | None, locally: Locally) -> None:
+    """Do it where the office is, and say what came of it."""
+    if office.server is None:
+        revision = office.work(lambda ledger, loaded: locally(ledger, loaded, ref, tenant))
+        told = {word: True, **_named(ref, tenant), "revision": f"r{revision}"}
+    else:
+        body = {"kind": ref.kind.value, "tenant_id": tenant}
+        told = office.do(operation, body, at={"server": ref.server, "tool": ref.name})
+    office.say(f"{ref} is {word} for {tenant or 'everybody'} as {told['revision']}", told)
