@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.gateway import PATIENT, Portcullis, Reply, front_door
+from tests.support.replicas import two_gateways
 from tests.support.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from tests.support.backend import FakeBackend
+    from tests.support.gateway import Portcullis, Reply
     from tests.support.issuer import Issuer
-
-Gateways = tuple[Portcullis, Portcullis]
+    from tests.support.replicas import Gateways
 
 
 @pytest.fixture(scope="module")
@@ -28,16 +27,8 @@ async def gateways(
     issuer: Issuer,
     new_postgresql: Callable[[], str],
 ) -> AsyncIterator[Gateways]:
-    folder, url = tmp_path_factory.mktemp("replicas"), new_postgresql()
-    async with AsyncExitStack() as stack:
-
-        async def gateway(name: str) -> Portcullis:
-            config = front_door(
-                backend.url, issuer.url, opa={**PATIENT, "replica": name}, storage={"url": url}, server={"port": 0}
-            )
-            return await stack.enter_async_context(Portcullis(folder / name, config))
-
-        yield await gateway("gw-1"), await gateway("gw-2")
+    async with two_gateways(tmp_path_factory.mktemp("replicas"), backend.url, issuer.url, new_postgresql()) as both:
+        yield both
 
 
 @pytest.fixture(scope="module")
