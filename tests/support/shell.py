@@ -53,6 +53,8 @@ def jq(arguments: list[str]) -> str:
     """Do what `jq [-c] [-r] FILTER` does for these filters, for one document on standard input."""
     flags, expression = set(arguments[:-1]), arguments[-1]
     document = json.load(sys.stdin)
+    if (member := expression.removeprefix(".")).isidentifier():
+        return f"{document[member]}\n"
     names = [tool["name"] for tool in document.get("result", {}).get("tools", [])]
     text = document.get("result", {}).get("content", [{}])[0].get("text")
     found: Any = {
