@@ -71,11 +71,12 @@ run: setup
 tour: setup
 	@exec $(BIN)/python examples/front-door/tour.py $(ARGS)
 
-# What it costs to know who asks, what a request costs, how soon a withdrawal is enforced, what the ledger costs.
+# What it costs to know who asks, what a request costs, how soon withdrawals and revocations count, what the ledger costs.
 bench: setup
 	@$(BIN)/python -m bench.credentials $(ARGS)
 	@$(BIN)/python -m bench.gateway $(ARGS)
 	@$(BIN)/python -m bench.withdrawal $(ARGS)
+	@$(BIN)/python -m bench.revocation $(ARGS)
 	@$(BIN)/python -m bench.ledger $(ARGS)
 
 # --- checks: everything that CI runs ------------------------------------------------------------------------------
