@@ -61,6 +61,16 @@ def test_of_a_key_the_ledger_has_the_hash_and_no_list_shows_more_than_its_beginn
     assert keys.sha256(made["key"]).encode() in on_disk
 
 
+def test_a53_there_is_no_key_until_somebody_makes_one_and_two_at_once_each_get_their_own(tmp_path: Path):
+    assert listed(tmp_path) == []
+    where = ("--config", str(RECIPE), "--state-dir", str(tmp_path), "--principal", "user:root", "--role", "admin")
+    command = [sys.executable, "-m", "gateway", "key", "create", *where, "--json"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for _ in range(2)]
+    made = [json.loads(one.communicate()[0]) for one in both]
+    assert {one["id"] for one in made} == {one["id"] for one in listed(tmp_path)}
+    assert made[0]["key"] != made[1]["key"]
+
+
 def test_a_key_lives_90_days_unless_another_number_is_asked_for(tmp_path: Path):
     usual, short = create(tmp_path), create(tmp_path, "--expires-in-days", "1")
     assert usual["expires_at"] - usual["created_at"] == 90 * DAY_MS

@@ -34,8 +34,8 @@ class Administration:
     events: Events
 
     @classmethod
-    def under(cls, terms: Terms, ledger: Ledger, pdp: Pdp) -> Administration:
-        """Return the administration under a configuration's terms."""
+    def under(cls, terms: Terms, ledger: Ledger, pdp: Pdp | None) -> Administration:
+        """Return the administration under a configuration's terms; without `pdp` it answers no questions on rights."""
         return cls(
             terms=terms,
             keys=ApiKeys(ledger, terms),

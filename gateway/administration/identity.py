@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gateway.administration.acting import READING
+from gateway.errors import DecisionUnavailable
 from gateway.model import CallDecision, CredentialKind, CredentialRef, ListDecision, Principal, Question
 from gateway.pdp.question import KINDS, LISTS
 from gateway.permissions import Permission
@@ -65,10 +66,10 @@ class Asked:
 
 
 class Identity:
-    """Answers on rights."""
+    """Answers on rights; without a decision point there are none."""
 
-    def __init__(self, pdp: Pdp, issuers: Sequence[str]) -> None:
-        self._pdp = pdp
+    def __init__(self, pdp: Pdp | None, issuers: Sequence[str]) -> None:
+        self._asked = pdp
         self._issuers = issuers
 
     async def whoami(self, actor: Actor, request: RequestInfo) -> dict[str, Any]:
@@ -100,6 +101,12 @@ class Identity:
             if asked.action not in KINDS and asked.target_tenant != asked.tenant:
                 await deed.require(READ, asked.target_tenant)
             return await self._decided(asked.question(request, self._issuers))
+
+    @property
+    def _pdp(self) -> Pdp:
+        if self._asked is None:
+            raise DecisionUnavailable("nobody is asked for decisions here")
+        return self._asked
 
     async def _decided(self, question: Question) -> Verdict:
         if question.action in LISTS:

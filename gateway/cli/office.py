@@ -7,7 +7,7 @@ import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
@@ -36,6 +36,7 @@ T = TypeVar("T")
 DEADLINE_SECONDS = 5.0
 # What asks policy, and needs the OPA of this machine for it.
 ASKING = frozenset({"check"})
+STILL = ("the configuration gives the role all the same; see auth.role_assignments there",)
 
 
 class Session(Protocol):
@@ -65,7 +66,7 @@ class Local:
     ) -> dict[str, Any]:
         """Do an operation; nobody is asked but by those that are questions."""
         async with AsyncExitStack() as stack:
-            pdp = await self._pdp(stack) if operation in ASKING else cast("Pdp", None)
+            pdp = await self._pdp(stack) if operation in ASKING else None
             office = Administration.under(Terms.of(self.config, tenants_known=False), self.ledger, pdp)
             if body:
                 Contract.read().hold(operation, body, functools.partial(operations.mistakes, operation, office))
@@ -74,7 +75,7 @@ class Local:
             told = await OPERATIONS[operation](office, actor, ask)
         if told.change is None:
             return dict(told.document)
-        await caution(self.ledger, *(_STILL if told.still_configured else ()))
+        await caution(self.ledger, *(STILL if told.still_configured else ()))
         return {**told.document, "revision": f"r{told.change.revision}"}
 
     async def _pdp(self, stack: AsyncExitStack) -> Pdp:
@@ -82,9 +83,6 @@ class Local:
         client = OpaClient(opa_url(self.config, state), deadline=DEADLINE_SECONDS)
         epoch = (await self.ledger.meta()).epoch
         return onlooker(await stack.enter_async_context(client), self.config, state, epoch=epoch)
-
-
-_STILL = ("the configuration gives the role all the same; see auth.role_assignments there",)
 
 
 @dataclass(frozen=True, slots=True)

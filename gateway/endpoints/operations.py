@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # Where the body may name the tenant that the caller acts for.
 ACTING = frozenset({"mintToken"})
+STILL = "Portcullis-Still-Assigned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,3 @@ def rendered(told: Told) -> web.Response:
     headers = {**(answers.SECRET if told.secret else {}), **({STILL: "config"} if told.still_configured else {})}
     status = HTTPStatus.CREATED if told.secret else HTTPStatus.OK
     return answers.changed(told.document, told.change, headers, status)
-
-
-STILL = "Portcullis-Still-Assigned"
