@@ -13,6 +13,7 @@ GatewayError
 │       ├── KeysUnavailable      the issuer's keys cannot be had
 │       └── LedgerStale          the ledger has been away for too long to believe in keys and tokens
 ├── TooManyRequests              too often; worth a retry after a while
+│   └── OverLimit                a tenant has used up what it may have
 ├── TenantMismatch               an asserted tenant is not the credential's
 ├── Refused                      policy decided against it; carries the reasons
 │   ├── NotVisible               the caller must not learn that it exists
@@ -121,6 +122,18 @@ class TooManyRequests(GatewayError):
     def __init__(self, why: str, retry_after: float) -> None:
         self.retry_after = retry_after
         super().__init__(why)
+
+
+REASONS = {"requests_per_minute": "over_rate", "max_concurrent_requests": "over_concurrency"}
+
+
+class OverLimit(TooManyRequests):
+    """A tenant has used up what it may have of `limit`, the name of the quota in tenants.yaml."""
+
+    def __init__(self, limit: str, retry_after: float) -> None:
+        self.limit = limit
+        self.reason = REASONS[limit]
+        super().__init__(f"The tenant is at its {limit}", retry_after)
 
 
 class TenantMismatch(GatewayError):
