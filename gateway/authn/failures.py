@@ -1,4 +1,4 @@
-"""Failed logins, so that a flood of them is a number in the audit trail and not a flood of events. Pure values."""
+"""Refusals by who met them, so that a flood is a number in the audit trail and not a flood of events. Pure values."""
 
 from __future__ import annotations
 
@@ -33,11 +33,13 @@ class FailureTally:
     """Counts failures by address and minute: the first `reported` are to be reported, the rest come out as one number.
 
     It remembers ten thousand addresses, an IPv6 address by its /64; what is forgotten early is counted under
-    `others`. Time is an argument, in seconds on any clock that does not run backwards.
+    `others`. Time is an argument, in seconds on any clock that does not run backwards. What is no address, like a
+    tenant, is counted by itself with `grouped=False`.
     """
 
-    def __init__(self, *, reported: int = REPORTED, max_addresses: int = MAX_ADDRESSES) -> None:
+    def __init__(self, *, reported: int = REPORTED, max_addresses: int = MAX_ADDRESSES, grouped: bool = True) -> None:
         self._reported = reported
+        self._grouped = grouped
         self._max = max_addresses
         self._windows: OrderedDict[str, _Window] = OrderedDict()
         self._ended: list[Folded] = []
@@ -46,7 +48,7 @@ class FailureTally:
 
     def note(self, address: str, now: float) -> bool:
         """Count one failure; True says that it is to be reported by itself, False that it was folded."""
-        key = key_of(address)
+        key = key_of(address) if self._grouped else address
         window = self._windows.get(key)
         if window is None or now - window.since >= WINDOW_SECONDS:
             self._end(key)
