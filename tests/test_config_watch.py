@@ -14,7 +14,7 @@ import pytest
 from gateway.config import Live, Loaded, load, reload
 from gateway.config.files import folders
 from gateway.config.memory import Memory
-from gateway.config.watch import Watcher, on_hangup
+from gateway.config.watch import READINGS, Watcher, on_hangup, unmixed
 from gateway.errors import ConfigError, Unavailable
 from tests.support.files import written
 from tests.support.wait import until
@@ -241,3 +241,32 @@ async def test_a_configuration_that_cannot_be_put_in_force_does_not_end_the_watc
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+def test_what_changes_between_the_first_file_and_the_last_is_read_again_and_never_mixed(tmp_path: Path) -> None:
+    def put(variant: str) -> None:
+        written(tmp_path, f"tenants:\n  - {{id: a, display_name: {variant}, catalog_file: a.yaml}}\n", "tenants.yaml")
+        written(tmp_path, f"mcp_servers: {{{variant}: {{mode: remote, endpoint: 'https://x.example'}}}}\n", "a.yaml")
+
+    def says(found: Loaded) -> tuple[str, list[str]]:
+        (tenant,) = found.config.tenants
+        assert tenant.catalog is not None
+        return tenant.display_name, list(tenant.catalog.own)
+
+    put("old")
+    before = load(
+        written(tmp_path, "tool_access: {mode: front_door}\nauth: {enabled: true}\ntenants_file: tenants.yaml\n")
+    )
+    swaps = iter(("new", "newer"))
+
+    def read() -> Loaded:
+        found = reload(before)
+        if variant := next(swaps, None):
+            put(variant)
+        return found
+
+    assert says(unmixed(read, lambda found: before.memory.fingerprint(found.files))) == ("newer", ["newer"])
+    restless = (f"v{number}" for number in itertools.count())
+    with pytest.raises(ConfigError, match="changes while it is read"):
+        unmixed(lambda: (reload(before), put(next(restless)))[0], lambda found: before.memory.fingerprint(found.files))
+    assert next(restless) == f"v{READINGS}"

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from gateway.config.files import POLL_SECONDS, FileWatch
 from gateway.config.loader import Loaded
 from gateway.config.reloading import Outcome, reload
-from gateway.errors import ConfigError, GatewayError
+from gateway.errors import ConfigError, GatewayError, Mistake
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
 LOG = logging.getLogger("portcullis.config")
+READINGS = 5
 
 
 class Watcher:
@@ -103,9 +104,22 @@ class Watcher:
 
 def _attempt(current: Loaded) -> Loaded | ConfigError:
     try:
-        return reload(current)
+        return unmixed(lambda: reload(current), lambda found: current.memory.fingerprint(found.files))
     except ConfigError as error:
         return error
+
+
+def unmixed(read: Callable[[], Loaded], fingerprint: Callable[[Loaded], str]) -> Loaded:
+    """Return what one reading of files says between whose first and last nothing was changed.
+
+    A mount that is swapped in between would otherwise put half of the old files in force with half of the new ones.
+    Raises ConfigError where the files do not come to rest.
+    """
+    for _ in range(READINGS):
+        found = read()
+        if fingerprint(found) == found.digest:
+            return found
+    raise ConfigError((Mistake(str(found.path), "", None, "changes while it is read, or a file that it names does"),))
 
 
 @contextlib.contextmanager
