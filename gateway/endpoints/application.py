@@ -107,7 +107,7 @@ def preflight(config: Config) -> dict[str, str]:
 def challenge_for(request: web.Request, config: Config, error: GatewayError) -> str:
     """Return the challenge of this endpoint: a tenant's path points to the document of just that path."""
     sent = not isinstance(error, CredentialRequired) and "Authorization" in request.headers
-    return discovery.challenge(config, discovery.tenant_path(request.match_info) or "", token_sent=sent)
+    return discovery.challenge(config, discovery.tenant_path(request) or "", token_sent=sent)
 
 
 def application(onion: Onion, routes: Iterable[web.RouteDef]) -> Callable[[web.Request], Awaitable[Answer]]:

@@ -16,11 +16,18 @@ from yarl import URL
 from gateway.ids import SERVER_ID, TENANT_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from gateway.config import Config
 
 WELL_KNOWN = "/.well-known/oauth-protected-resource"
+# What is served of one tenant, each with a document of its own.
+TENANT_PATHS = (
+    "/tenant/{tenant}/mcp",
+    "/tenant/{tenant}/servers/{server}/mcp",
+    "/tenant/{tenant}/servers",
+    "/tenant/{tenant}/metrics",
+)
 HEADERS = {"Cache-Control": "max-age=300", "Access-Control-Allow-Origin": "*"}
 
 
@@ -54,12 +61,12 @@ def document(config: Config, path: str) -> dict[str, Any] | None:
     return found
 
 
-def tenant_path(names: Mapping[str, str]) -> str | None:
-    """Return the endpoint that a path's `tenant`, and `server` if it has one, name; None for what neither can be."""
-    tenant, server = names.get("tenant"), names.get("server")
-    if tenant is None or not TENANT_ID.fullmatch(tenant) or not SERVER_ID.fullmatch(server or "-"):
+def tenant_path(request: web.Request) -> str | None:
+    """Return the endpoint below `/tenant` that a path is of; None where its tenant or server can be none."""
+    tenant, server = request.match_info.get("tenant"), request.match_info.get("server", "-")
+    if tenant is None or not TENANT_ID.fullmatch(tenant) or not SERVER_ID.fullmatch(server):
         return None
-    return f"/tenant/{tenant}/servers/{server}/mcp" if server else f"/tenant/{tenant}/mcp"
+    return request.path.removeprefix(WELL_KNOWN)
 
 
 def challenge(config: Config, path: str, *, token_sent: bool) -> str:
@@ -92,8 +99,7 @@ class Discovery:
         return [
             web.get(WELL_KNOWN, self.root),
             web.get(WELL_KNOWN + "/mcp", self.flat),
-            web.get(WELL_KNOWN + "/tenant/{tenant}/mcp", self.tenant),
-            web.get(WELL_KNOWN + "/tenant/{tenant}/servers/{server}/mcp", self.tenant),
+            *(web.get(WELL_KNOWN + path, self.tenant) for path in TENANT_PATHS),
         ]
 
     async def root(self, _request: web.Request) -> web.Response:
@@ -106,7 +112,7 @@ class Discovery:
 
     async def tenant(self, request: web.Request) -> web.Response:
         """A tenant's document; it answers for any well-formed id, so it says nothing about which tenants exist."""
-        path = tenant_path(request.match_info)
+        path = tenant_path(request)
         if path is None:
             raise web.HTTPNotFound
         return self._answer(path)
