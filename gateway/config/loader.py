@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from gateway.config.standing import KeptBack, Standing
 
 
+# Enough of a hash to tell one configuration from another in every decision.
+CONFIG_DIGITS = 16
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A configuration that holds together; `files` are all that it was read from, catalogs and secrets included.
@@ -51,6 +55,11 @@ class Loaded:
     memory: Memory = field(default_factory=Memory, repr=False, compare=False)
     standings: Mapping[str, Standing] = field(default_factory=dict, repr=False, compare=False)
     documents: Mapping[Path, bytes] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """What decisions call it: the first digits of its hash."""
+        return self.hash[:CONFIG_DIGITS]
 
     @property
     def path(self) -> Path:
