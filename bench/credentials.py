@@ -137,9 +137,7 @@ async def warm(authn: Authn, config: Config, headers: dict[str, str], count: int
     async def nowhere(_events: Sequence[AuditEvent]) -> None:
         """Keep no event."""
 
-    door = Door(
-        config=config, tenants=frozenset(), authn=authn, pep=None, lifecycle=None, administration=None, office=None
-    )  # type: ignore[arg-type]
+    door = Door(config, frozenset(), authn, *[None] * 6)  # type: ignore[arg-type]
     gate, asked = Gate(lambda: door, AuditTrail(nowhere)), request(headers)
     who = (await gate.identify(asked, door)).principal
     best = float("inf")

@@ -62,7 +62,7 @@ async def by_each(stack: AsyncExitStack) -> dict[str, Callable[[], Awaitable[obj
     stack.push_async_callback(upstreams.close)
     ref = Ref.of_tool("local", "echo")
     await upstreams.call(ref, ARGUMENTS, {}, principal=CALLER)
-    server = upstreams._servers["local"]  # noqa: SLF001 (the pipe by itself is nobody else's to ask)
+    server = upstreams._generations.newest["local"]  # noqa: SLF001 (the pipe by itself is nobody else's to ask)
     assert isinstance(server, StdioServer)
     running = server._seats[Owner.of(CALLER)].running  # noqa: SLF001
     assert running is not None
@@ -122,7 +122,7 @@ async def starts(rounds: int) -> tuple[list[float], float]:
 
 def guard_megabytes(upstreams: Upstreams) -> float:
     """Return what the guard of a process has in memory for itself."""
-    server = upstreams._servers["local"]  # noqa: SLF001
+    server = upstreams._generations.newest["local"]  # noqa: SLF001
     assert isinstance(server, StdioServer)
     running = server._seats[Owner.of(CALLER)].running  # noqa: SLF001
     assert running is not None

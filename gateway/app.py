@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from bundles.collisions import collisions
 from bundles.overlay import config_withdrawals
 from bundles.signing import ensure_key, verification_keys
 from gateway import background, observed
+from gateway.allowance import allowance
 from gateway.audit import AuditTrail, now_ms, prune_hourly
 from gateway.audit_file import AuditFile
 from gateway.authn import CredentialIndex, LastUse
+from gateway.catching_up import catching_up
 from gateway.config import Live
 from gateway.config.values import host_port
 from gateway.endpoints.administration import admin_api
@@ -21,7 +24,9 @@ from gateway.endpoints.discovery import Discovery
 from gateway.endpoints.gate import Door, Gate
 from gateway.endpoints.mcp import Mcp, code_of
 from gateway.endpoints.ops import Ops
+from gateway.endpoints.reload import Reload
 from gateway.endpoints.serving import listening
+from gateway.endpoints.tenants import Tenants
 from gateway.endpoints.tls import tls_context
 from gateway.facts import Replica
 from gateway.follow import Follower
@@ -35,7 +40,7 @@ from gateway.pdp.high_water import HighWaterMark
 from gateway.pdp.provenance import Provenance
 from gateway.registration import Registration, Uncounted
 from gateway.replication import Replication
-from gateway.rooms import Rooms, upstream_targets
+from gateway.rooms import Rooms, server_keys, upstream_targets
 from gateway.sidecars import Sources, sidecars
 from gateway.single_flight import SingleFlight
 from gateway.upstream.pool import Upstreams
@@ -68,6 +73,7 @@ async def running(loaded: Loaded, home: Home, *, with_sync: bool, listening: boo
         background.run(stack, gateway.catch_up(), "catch up with the ledger")
         background.run(stack, gateway.follow_bundles(), "look at the bundles that OPA has")
         background.run(stack, gateway.follow_data(), "follow the data that OPA decides on")
+        background.run(stack, gateway.count_gateways(), "count the gateways")
         observed.measured(stack, gateway)
         stack.push_async_callback(gateway.drain)
         yield gateway
@@ -86,13 +92,12 @@ async def _assembled(stack: AsyncExitStack, loaded: Loaded, home: Home, *, with_
     await ledger.note_config(loaded.hash)
     await _counted(stack, registration)
     children = await sidecars(stack, _sources(loaded, home, with_sync=with_sync), with_sync=with_sync)
-    background.run(stack, follower.run(), "follow the ledger")
-    _write_last_use(stack, index, ledger)
+    _follow(stack, follower, index, ledger)
     live: Live[Door]
     metrics = Metrics(lambda tenant: tenant in live.value.tenants)
     trail = await _trail(stack, ledger, config, metrics)
     gate = _gate(stack, lambda: live.value, trail)
-    upstreams, inventory = _servers(stack, config, ledger)
+    upstreams, inventory = _servers(stack, loaded, ledger)
     opa = await stack.enter_async_context(OpaClient(children.opa_url, deadline=config.opa.deadline_ms / 1000))
     rooms = Rooms(
         ledger=ledger,
@@ -107,10 +112,12 @@ async def _assembled(stack: AsyncExitStack, loaded: Loaded, home: Home, *, with_
         upstreams=upstreams,
         inventory=inventory,
         replication=await _replication(stack, ledger, children, home.replica),
+        allowance=allowance(stack, trail),
+        catch_up=catching_up(stack, upstreams.knows),
         overlay=config_withdrawals,
+        collisions=collisions,
     )
-    live = Live(rooms.door(config))
-    stack.push_async_callback(_close_authn, live)
+    live = _in_force(stack, rooms.door(loaded))
     return Gateway(loaded=loaded, ledger=ledger, live=live, rooms=rooms, sidecars=children, registration=registration)
 
 
@@ -134,7 +141,14 @@ def _gate(stack: AsyncExitStack, door: Callable[[], Door], trail: AuditTrail) ->
     return gate
 
 
-def _write_last_use(stack: AsyncExitStack, index: CredentialIndex, ledger: Ledger) -> None:
+def _in_force(stack: AsyncExitStack, door: Door) -> Live[Door]:
+    live = Live(door)
+    stack.push_async_callback(_close_authn, live)
+    return live
+
+
+def _follow(stack: AsyncExitStack, follower: Follower, index: CredentialIndex, ledger: Ledger) -> None:
+    background.run(stack, follower.run(), "follow the ledger")
     last_use = LastUse(index, ledger.touch_credentials)
     stack.push_async_callback(last_use.write)
     background.run(stack, last_use.run(), "write the last use of credentials")
@@ -154,12 +168,14 @@ def _provenance(
     return provenance
 
 
-def _servers(stack: AsyncExitStack, config: Config, ledger: Ledger) -> tuple[Upstreams, Inventory]:
+def _servers(stack: AsyncExitStack, loaded: Loaded, ledger: Ledger) -> tuple[Upstreams, Inventory]:
+    config = loaded.config
     slots = Slots(config.stdio.max_processes, config.stdio.max_processes_per_tenant)
-    upstreams = Upstreams(upstream_targets(config), slots=slots)
+    upstreams = Upstreams(upstream_targets(config), loaded.name, slots=slots)
     stack.push_async_callback(upstreams.close)
+    background.run(stack, upstreams.run(), "let go of servers")
     inventory = Inventory(
-        config.mcp_servers, config.tool_access.mode, list_tools=upstreams.list_tools, keep=ledger.put_inventory
+        server_keys(config), config.tool_access.mode, list_tools=upstreams.list_tools, keep=ledger.put_inventory
     )
     stack.push_async_callback(inventory.close)
     background.run(stack, _listed(inventory), "list the servers")
@@ -195,8 +211,9 @@ async def _served(stack: AsyncExitStack, gateway: Gateway, tracing: Tracing | No
     server = gateway.live.value.config.server
     metrics = gateway.rooms.metrics
     ops = Ops(gateway.rooms.gate, metrics, SingleFlight(gateway.waiting_for), lambda: gateway.drifted)
-    discovery, mcp = Discovery(lambda: gateway.live.value.config), Mcp(gateway.rooms.gate, tracing)
-    endpoints: tuple[Endpoint, ...] = (discovery, mcp, ops, *admin_api(gateway.rooms.gate))
+    gate = gateway.rooms.gate
+    discovery, mcp = Discovery(lambda: gateway.live.value.config), Mcp(gate, tracing)
+    endpoints: tuple[Endpoint, ...] = (discovery, mcp, ops, Tenants(gate, metrics), Reload(gate), *admin_api(gate))
     onion = Onion(lambda: gateway.live.value.config, metrics, gateway.rooms.gate.refusals.malformed)
     handler = application(onion, [route for endpoint in endpoints for route in endpoint.routes()])
     tls = tls_context(gateway.live.value.config)

@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway import audit
+from gateway.catching_up import Reread
 from gateway.errors import DecisionUnavailable, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from gateway.config import Live, Loaded
+    from gateway.config.reloading import Outcome
     from gateway.endpoints.gate import Door
     from gateway.facts import LedgerMeta
     from gateway.ledger import Ledger
     from gateway.registration import Registration, Uncounted
-    from gateway.replication import SyncHealth
+    from gateway.replication import Applied, SyncHealth
     from gateway.rooms import Rooms
     from gateway.sidecars import Sidecars
 
@@ -31,6 +33,7 @@ LOOK_AGAIN_SECONDS = 0.02
 AGE_POLL_SECONDS = 5.0
 RETRY_SECONDS = 0.5
 SETTLE_SECONDS = 0.02
+COUNT_SECONDS = 5.0
 # How long a reload waits for servers to be listed; a slower one is listed all the same, beside everything else.
 LISTING_SECONDS = 2.0
 
@@ -60,6 +63,8 @@ class Gateway:
     drifted: bool = False
     sync_health: SyncHealth | None = None
     open_connections: Callable[[], int] = lambda: 0
+    reloaded: tuple[int, Applied] | None = None
+    """The revision of the last reload, and who had applied it."""
 
     async def waiting_for(self) -> tuple[str, ...]:
         """Return what keeps this gateway from being ready, nothing if it is; no names, anybody may ask."""
@@ -134,6 +139,25 @@ class Gateway:
         door = self.live.value
         return name in door.config.mcp_servers or name.rpartition(":")[0] in door.tenants
 
+    def watched(self, look: Callable[[], Awaitable[Outcome]]) -> None:
+        """Have the files read again by `look`, which puts them in force, whenever somebody asks for that."""
+
+        async def reread() -> Reread:
+            before, outcome = self.reloaded, await look()
+            if self.reloaded is not None and self.reloaded is not before:
+                return Reread(outcome, *self.reloaded)
+            revision = (await self.ledger.meta()).revision
+            return Reread(outcome, revision, await self.rooms.replication.applied(revision))
+
+        self.rooms.catch_up.reread = reread
+
+    async def count_gateways(self) -> None:
+        """Keep counting the gateways that share each tenant's limits; unread, the last count holds."""
+        while True:
+            with contextlib.suppress(Unavailable):
+                self.rooms.allowance.quotas.among(len(await self.ledger.replicas()))
+            await asyncio.sleep(COUNT_SECONDS)
+
     async def drain(self) -> None:
         """Fail readiness, let what is in flight finish, and return when it has or the time is over."""
         self.draining = True
@@ -146,16 +170,19 @@ class Gateway:
     async def reload(self, loaded: Loaded) -> None:
         """Put another configuration in force; requests that have begun finish under theirs."""
         event = audit.event("ConfigReloaded", "success", target={"config": loaded.hash})
+        # Before it is recorded: OPA may decide by it the moment that it is.
+        self.rooms.route(loaded)
         revision = await self.ledger.note_config(loaded.hash, event)
         self.rooms.trail.record_elsewhere(event)
         self.rooms.use(loaded.config)
         retired, self.loaded = self.live.value, loaded
         # Before anything is waited for: a server that does not answer must not keep a retired issuer's tokens good.
-        self.live.set(self.rooms.door(loaded.config, retired.authn))
+        self.live.set(self.rooms.door(loaded, retired.authn))
         await retired.authn.close(self.live.value.authn)
         self.rooms.metrics.retain(self.knows_server)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LISTING_SECONDS):
                 await self.rooms.inventory.refresh_all()
         applied = await self.rooms.replication.applied(revision)
+        self.reloaded = revision, applied
         LOG.info("configuration reloaded as r%d, applied by %s", revision, applied)

@@ -14,6 +14,7 @@ from gateway.errors import (
     InvalidCredential,
     LastAdmin,
     NotFound,
+    OverLimit,
     Refused,
     Unavailable,
     UpstreamFailed,
@@ -116,6 +117,8 @@ class Recording:
                 return self._denied() if refused else self._event(self._granted, "success", None)
             case Refused() | InvalidCredential():
                 return self._denied()
+            case OverLimit():
+                return self._event("RequestLimited", "failure", error.reason)
             case NotFound():
                 return self._event(self._granted, "failure", "not_found")
             case LastAdmin():

@@ -11,19 +11,28 @@ from gateway.administration.terms import Terms
 from gateway.authn import Authn
 from gateway.authn.tenant_keys import tenant_keys
 from gateway.config import known_tenants
+from gateway.config.membership import own_key, own_servers
+from gateway.directory import directory
 from gateway.endpoints.gate import Door
 from gateway.lifecycle import Lifecycle
 from gateway.pdp.pdp import Pdp
 from gateway.pep import Pep
+from gateway.rereading import Rereading
 from gateway.targets import targets
+from gateway.tenancy import Tenancy
 from gateway.upstream.target import StdioTarget, Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gateway.addresses import Addresses
+    from gateway.allowance import Allowance
     from gateway.audit import AuditTrail
     from gateway.authn import CredentialIndex
-    from gateway.config import Config
+    from gateway.catching_up import CatchUp
+    from gateway.config import Config, Loaded
+    from gateway.config.servers import Backend
+    from gateway.directory import Collisions
     from gateway.endpoints.gate import Gate
     from gateway.follow import Follower
     from gateway.inventory import Inventory
@@ -34,6 +43,7 @@ if TYPE_CHECKING:
     from gateway.pdp.provenance import Provenance
     from gateway.replication import Replication
     from gateway.targets import Overlay
+    from gateway.tenancy import Directory
     from gateway.upstream.pool import Upstreams
     from gateway.upstream.target import AnyTarget
 
@@ -54,7 +64,10 @@ class Rooms:
     upstreams: Upstreams
     inventory: Inventory
     replication: Replication
+    allowance: Allowance
+    catch_up: CatchUp
     overlay: Overlay
+    collisions: Collisions
 
     def pdp(self, config: Config) -> Pdp:
         """Return the decision point as this configuration asks it."""
@@ -69,8 +82,9 @@ class Rooms:
             policy_path=config.auth.opa.policy_path,
         )
 
-    def door(self, config: Config, before: Authn | None = None) -> Door:
+    def door(self, loaded: Loaded, before: Authn | None = None) -> Door:
         """Return what this configuration gives to the endpoints; keys of an unchanged issuer are kept."""
+        config = loaded.config
         pdp = self.pdp(config)
         lifecycle = Lifecycle(
             pdp=pdp,
@@ -81,6 +95,8 @@ class Rooms:
         )
         pep = Pep(
             pdp=pdp,
+            allowance=self.allowance.under(loaded.name),
+            catch_up=self.catch_up,
             inventory=self.inventory,
             upstreams=self.upstreams,
             trail=self.trail,
@@ -96,18 +112,40 @@ class Rooms:
             lifecycle=lifecycle,
             administration=Administration.under(Terms.of(config), self.ledger, pdp),
             office=Office(pdp, self.trail, self.replication, self.follower.refresh),
+            tenancy=Tenancy(pdp=pdp, trail=self.trail, directory=self._directory(config)),
+            rereading=Rereading(pdp=pdp, trail=self.trail, reread=self.catch_up.now),
         )
 
+    def route(self, loaded: Loaded) -> None:
+        """Have calls that are decided by this configuration go where it says, from now on."""
+        self.upstreams.replace(upstream_targets(loaded.config), loaded.name)
+
     def use(self, config: Config) -> None:
-        """Serve the servers of this configuration from now on."""
+        """Offer what the servers of this configuration offer, from now on."""
         self.upstreams.slots.resize(config.stdio.max_processes, config.stdio.max_processes_per_tenant)
-        self.upstreams.replace(upstream_targets(config))
-        self.inventory.replace(config.mcp_servers, config.tool_access.mode)
+        self.inventory.replace(server_keys(config), config.tool_access.mode)
+        self.allowance.quotas.retain(known_tenants(config).__contains__)
+
+    def _directory(self, config: Config) -> Directory:
+        return directory(config, self.inventory, self.ledger.inventory, self.collisions)
 
 
 def upstream_targets(config: Config) -> Mapping[str, AnyTarget]:
-    """Return where each configured server is, or how it is started."""
-    return {
-        id_: StdioTarget.of(id_, server, config.stdio) if server.mode == "stdio" else Target.of(id_, server)
-        for id_, server in config.mcp_servers.items()
+    """Return where each server is, or how it is started; a tenant's own under its key."""
+
+    def target(key: str, server: Backend, addresses: Addresses) -> AnyTarget:
+        if server.mode == "stdio":
+            return StdioTarget.of(key, server, config.stdio)
+        return Target.of(key, server, addresses)
+
+    shared = {id_: target(id_, server, server.addresses) for id_, server in config.mcp_servers.items()}
+    own = {
+        (key := own_key(tenant.id, id_)): target(key, server, tenant.addresses)
+        for tenant, id_, server in own_servers(config)
     }
+    return shared | own
+
+
+def server_keys(config: Config) -> list[str]:
+    """Return the keys of all servers, the tenants' own among them."""
+    return [*config.mcp_servers, *(own_key(tenant.id, id_) for tenant, id_, _ in own_servers(config))]

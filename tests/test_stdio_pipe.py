@@ -31,7 +31,7 @@ async def piped(*arguments: object, **members: Any) -> AsyncIterator[tuple[Upstr
     """Run a server and yield the pipe to its process."""
     async with local(*arguments, **members) as upstreams:
         await about(upstreams)
-        with upstreams._servers["local"]._taken(caller()) as seat:  # type: ignore[union-attr]
+        with upstreams._generations.newest["local"]._taken(caller()) as seat:  # type: ignore[union-attr]
             assert seat.running is not None
             yield upstreams, seat.running.pipe
 

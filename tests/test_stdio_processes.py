@@ -236,7 +236,7 @@ async def test_a_process_whose_last_word_is_that_it_speaks_the_protocol_was_not_
 async def test_a_start_that_is_given_up_takes_no_place():
     for steps in range(6):
         async with local() as upstreams:
-            starting = asyncio.create_task(upstreams._servers["local"]._starter.start(caller()))
+            starting = asyncio.create_task(upstreams._generations.newest["local"]._starter.start(caller()))
             for _ in range(steps):
                 await asyncio.sleep(0)
             starting.cancel()
@@ -263,7 +263,7 @@ async def test_a_server_that_does_not_read_is_written_no_more_than_it_takes_and_
 
 async def running(upstreams, who=None):
     """Return the process of a caller."""
-    with upstreams._servers["local"]._taken(who or caller()) as seat:
+    with upstreams._generations.newest["local"]._taken(who or caller()) as seat:
         return seat.running
 
 

@@ -163,7 +163,7 @@ def test_a_process_speaks_utf_8_where_the_gateway_says_nothing_of_a_language():
 async def test_a_message_is_one_line_to_a_server_whoever_wrote_what_is_in_it(tmp_path):
     async with local("--trace", tmp_path / "trace") as upstreams:
         await about(upstreams)
-        with upstreams._servers["local"]._taken(caller()) as seat:
+        with upstreams._generations.newest["local"]._taken(caller()) as seat:
             await seat.running.pipe.tell(b'{"jsonrpc":"2.0",\n"method":\r"notifications/nothing"}', {})
             await call(upstreams, "echo")
     assert [one["method"] for one in sent(tmp_path / "trace")][-2:] == ["notifications/nothing", "tools/call"]

@@ -13,7 +13,7 @@ from bundles.custom import read_custom
 from bundles.expand import Expander
 from bundles.globs import Glob
 from gateway.audit import now_ms
-from gateway.cli.common import config_option, counted, json_option, print_json, run
+from gateway.cli.common import AT_ONCE, config_option, counted, json_option, print_json, run
 from gateway.config import exposed, load
 from gateway.config.headers import filled
 from gateway.config.reloading import standing_of
@@ -22,7 +22,7 @@ from gateway.endpoints.tls import tls_context
 from gateway.errors import ConfigError, EngineMissing, UpstreamFailed
 from gateway.facts import ServerInventory
 from gateway.pdp.opa_binary import find
-from gateway.rooms import upstream_targets
+from gateway.rooms import server_keys, upstream_targets
 from gateway.upstream.command import environment, problem
 from gateway.upstream.pool import Upstreams
 
@@ -111,18 +111,21 @@ async def servers_of(loaded: Loaded) -> tuple[Found, ...]:
     """Ask every server for its tools, and say which names collide; one that is down now may be up later."""
     upstreams = Upstreams(upstream_targets(loaded.config))
     try:
-        listed = await asyncio.gather(*(_listed(upstreams, name) for name in loaded.config.mcp_servers))
+        turns = asyncio.Semaphore(AT_ONCE)
+        listed = await asyncio.gather(*(_listed(upstreams, name, turns) for name in server_keys(loaded.config)))
     finally:
         await upstreams.close()
     inventory = [one for one in listed if isinstance(one, ServerInventory)]
     collisions = Expander().expand(loaded.config, loaded.hash, inventory).collisions
-    unmatched = (Found(text) for one in inventory for text in _unmatched(loaded.config, one))
+    shared = [one for one in inventory if one.server in loaded.config.mcp_servers]
+    unmatched = (Found(text) for one in shared for text in _unmatched(loaded.config, one))
     return (*(one for one in listed if isinstance(one, Found)), *unmatched, *map(_colliding, collisions))
 
 
-async def _listed(upstreams: Upstreams, name: str) -> ServerInventory | Found:
+async def _listed(upstreams: Upstreams, name: str, turns: asyncio.Semaphore) -> ServerInventory | Found:
     try:
-        tools = await upstreams.list_tools(name)
+        async with turns:
+            tools = await upstreams.list_tools(name)
     except UpstreamFailed as error:
         return Found(f"server {name} cannot be listed: it {error.why}")
     return ServerInventory(name, "", tuple(tool.name for tool in tools), now_ms())

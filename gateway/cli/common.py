@@ -42,6 +42,8 @@ def default_config() -> Path:
 
 
 _TENANTS = "portcullis.tenants"
+# So many servers are asked at the same time; tenants may bring thousands along.
+AT_ONCE = 64
 
 
 def _keep_tenants(context: click.Context, _parameter: click.Parameter, value: Path | None) -> None:

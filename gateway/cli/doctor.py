@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.authn.discovery import KeySource
-from gateway.cli.common import counted, installation_options, json_option, plain, print_json, print_table, run
+from gateway.cli.common import AT_ONCE, counted, installation_options, json_option, plain, print_json, print_table, run
 from gateway.cli.local import ask_sync, onlooker, opa_url
 from gateway.config import load
 from gateway.errors import ConfigError, EngineMissing, Unavailable, UpstreamFailed
@@ -20,7 +20,7 @@ from gateway.net import FetchFailed
 from gateway.pdp.client import OpaClient
 from gateway.pdp.diagnostics import OpaHealth, health_of
 from gateway.pdp.opa_binary import find
-from gateway.rooms import upstream_targets
+from gateway.rooms import server_keys, upstream_targets
 from gateway.state import StateDir
 from gateway.upstream.pool import Upstreams
 
@@ -206,14 +206,16 @@ async def _keys_of(issuer: TrustedIssuer) -> Finding:
 async def _servers(patient: Patient) -> list[Finding]:
     upstreams = Upstreams(upstream_targets(patient.config))
     try:
-        return list(await asyncio.gather(*(_server(upstreams, name) for name in patient.config.mcp_servers)))
+        turns = asyncio.Semaphore(AT_ONCE)
+        return list(await asyncio.gather(*(_server(upstreams, name, turns) for name in server_keys(patient.config))))
     finally:
         await upstreams.close()
 
 
-async def _server(upstreams: Upstreams, name: str) -> Finding:
+async def _server(upstreams: Upstreams, name: str, turns: asyncio.Semaphore) -> Finding:
     try:
-        tools = await upstreams.list_tools(name)
+        async with turns:
+            tools = await upstreams.list_tools(name)
     except UpstreamFailed as error:
         return Finding("server", WARNING, f"{name}: {error.why}")
     return Finding("server", OK, f"{name}: {counted(len(tools), 'tool')}")

@@ -83,6 +83,7 @@ async def _serve(loaded: Loaded, home: Home, tenant: str, descriptors: Descripto
     streams = await StandardStreams.opened(descriptors)
     async with running(loaded, home, with_sync=True, listening=False) as gateway, AsyncExitStack() as stack:
         watcher = Watcher(lambda: gateway.loaded, lambda found: put_in_force(gateway, found))
+        gateway.watched(watcher.reload)
         background.run(stack, watcher.run(), "watch the files")
         background.run(stack, _settle(gateway, ready), "wait for policy and servers")
         background.run(stack, _end_when(told, streams, asyncio.current_task()), "wait for a signal")

@@ -107,6 +107,7 @@ async def _until_told(loaded: Loaded, state: StateDir, *, with_sync: bool) -> No
     async with running(loaded, Home.of(loaded.config, state), with_sync=with_sync) as gateway:
         _settle()
         watcher = Watcher(lambda: gateway.loaded, lambda found: put_in_force(gateway, found))
+        gateway.watched(watcher.reload)
         tasks = [asyncio.create_task(_announce(gateway)), asyncio.create_task(watcher.run())]
         for task in tasks:
             task.add_done_callback(background.report)

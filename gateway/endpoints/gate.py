@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from gateway.lifecycle import Lifecycle
     from gateway.model import Principal
     from gateway.pep import Pep
+    from gateway.rereading import Rereading
+    from gateway.tenancy import Tenancy
 
 T = TypeVar("T")
 TENANT_HEADER = "X-Tenant-ID"
@@ -51,6 +53,8 @@ class Door:
     lifecycle: Lifecycle
     administration: Administration
     office: Office
+    tenancy: Tenancy
+    rereading: Rereading
 
 
 class Gate:

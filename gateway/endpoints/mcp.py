@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from aiohttp import web
 
 from gateway.endpoints.reply import Reply, as_aiohttp
 from gateway.endpoints.traced import begun, carried_out
-from gateway.errors import DecisionUnavailable, NotPermitted, NotVisible, Unavailable, UpstreamFailed
+from gateway.errors import DecisionUnavailable, NotPermitted, NotVisible, OverLimit, Unavailable, UpstreamFailed
 from gateway.ids import SERVER_ID
 from gateway.mcp import envelope, results
 from gateway.mcp.envelope import Request
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 # Outside the range that JSON-RPC reserves (mcp 2026-07-28, basic/index): these are the gateway's own.
 DECISION_UNAVAILABLE = 50300
+OVER_LIMIT = 42900
 UPSTREAM_FAILED = 50200
 HEADERS = {"Cache-Control": "private, no-store"}
 
@@ -78,6 +80,8 @@ class Mcp:
         except NotVisible:
             text = f"Unknown tool: {message.params['name']}"
             return failed(message, status(route.era, INVALID_PARAMS), INVALID_PARAMS, text)
+        except OverLimit as error:
+            return over(message, error)
         except NotPermitted as error:
             return answer(results.tool_error(message.id, route.era, denial(error)))
         except UpstreamFailed as error:
@@ -160,6 +164,13 @@ def answer(*pieces: bytes, http_status: int = 200) -> Reply:
 def failed(message: Request, http_status: int, code: int, text: str) -> Reply:
     """Return a JSON-RPC error to a request."""
     return answer(results.error(message.id, code, text), http_status=http_status)
+
+
+def over(message: Request, error: OverLimit) -> Reply:
+    """Return what tells an agent when to come back, in its own protocol and in HTTP's."""
+    data = {"limit": error.limit, "retryAfterMs": math.ceil(error.retry_after * 1000)}
+    headers = HEADERS | {"Retry-After": str(math.ceil(error.retry_after))}
+    return Reply(429, headers, results.error(message.id, OVER_LIMIT, str(error), data))
 
 
 def rejected(rejection: Rejection) -> Reply:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from yarl import URL
 
-from gateway.addresses import Addresses
 from gateway.dial import Dialer, trust
 from gateway.errors import UpstreamFailed
 from gateway.upstream.connections import Connections
 from gateway.upstream.errands import Errands
+from gateway.upstream.generations import Generations
 from gateway.upstream.http import Endpoint
 from gateway.upstream.processes import StdioServer
 from gateway.upstream.server import UpstreamServer
@@ -20,7 +20,7 @@ from gateway.upstream.slots import Slots
 from gateway.upstream.target import StdioTarget
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from gateway.ids import Ref
     from gateway.mcp.answers import Answer
@@ -30,23 +30,28 @@ if TYPE_CHECKING:
 
 # How long a server that was taken out of the configuration may go on with what it has begun.
 _PATIENCE_SECONDS = 30.0
+# How long nothing must have been decided by a configuration until its servers are let go of.
+_UNUSED_SECONDS = 10.0
 
 
 def connect(target: Target) -> Connections:
     """Return the connections to one server: none is shared, and none goes outside its allowed networks."""
     # No limit here: places are counted in the server, where one too many is refused and not queued.
     url = URL(target.endpoint)
-    addresses = Addresses.of_server(target.allowed_networks)
     tls = trust() if url.scheme == "https" else None
-    return Connections(Dialer(addresses, url.raw_host or "", url.port or 0, tls=tls))
+    return Connections(Dialer(target.addresses, url.raw_host or "", url.port or 0, tls=tls))
 
 
 class Upstreams:
-    """The configured servers by id. Needs a running loop; `close` ends sessions and connections."""
+    """The configured servers by key. Needs a running loop; `close` ends sessions and connections.
+
+    `config` is the configuration that the targets are of, as decisions name it.
+    """
 
     def __init__(
         self,
         targets: Mapping[str, AnyTarget],
+        config: str = "",
         *,
         slots: Slots | None = None,
         connect: Callable[[Target], Connections] = connect,
@@ -55,42 +60,56 @@ class Upstreams:
         self.slots = slots or Slots()
         self._connect = connect
         self._clock = clock
-        self._servers: dict[str, UpstreamServer | StdioServer] = {}
+        self._generations: Generations[UpstreamServer | StdioServer] = Generations(config, {})
         self._retiring: set[asyncio.Task[None]] = set()
-        self.replace(targets)
+        self.replace(targets, config)
 
     @property
     def dropped(self) -> Mapping[str, int]:
         """How many definitions of each server's last listing could not be offered."""
-        return {name: server.dropped for name, server in self._servers.items()}
+        return {name: server.dropped for name, server in self._generations.newest.items()}
 
-    def replace(self, targets: Mapping[str, AnyTarget]) -> None:
-        """Serve these from now on; an unchanged server keeps its connections, a removed one finishes its calls."""
-        before = self._servers
-        self._servers = {
-            name: before[name] if name in before and before[name].target == target else self._server(target)
-            for name, target in targets.items()
-        }
-        for name, server in before.items():
-            if self._servers.get(name) is not server:
-                self._retire(server)
+    def replace(self, targets: Mapping[str, AnyTarget], config: str = "") -> None:
+        """Serve these from now on, and those before to whoever is admitted by a decision that is of that time.
+
+        An unchanged server keeps its connections.
+        """
+        servers = {name: self._same(name, target) or self._server(target) for name, target in targets.items()}
+        self._retire(self._generations.put(config, servers))
+
+    def knows(self, config: str) -> bool:
+        """Say whether the servers of this configuration are here."""
+        return self._generations.knows(config)
+
+    async def run(self) -> None:
+        """Let go of servers of configurations that nothing is decided by any more, until cancelled."""
+        while True:
+            await asyncio.sleep(_UNUSED_SECONDS)
+            self._retire(self._generations.forget_unused())
 
     async def list_tools(self, server: str) -> tuple[Tool, ...]:
         """Return what a server offers, by name; raises UpstreamFailed."""
         return await self._find(server).list_tools()
 
     async def call(
-        self, ref: Ref, arguments: Mapping[str, Any] | None, meta: Mapping[str, Any], *, principal: Principal
+        self,
+        ref: Ref,
+        arguments: Mapping[str, Any] | None,
+        meta: Mapping[str, Any],
+        *,
+        principal: Principal,
+        config: str = "",
     ) -> Answer:
         """Call a tool for a principal with exactly these arguments; raises UpstreamFailed.
 
+        `config` is the configuration by which that was decided: the call goes where that one says.
         Cancelling the awaiting task closes the request at the server.
         """
-        return await self._find(ref.server).call(ref.name, arguments, meta, principal)
+        return await self._find(ref.server, config).call(ref.name, arguments, meta, principal)
 
     async def close(self) -> None:
         """Close every server, at once."""
-        await asyncio.gather(*(server.close() for server in self._servers.values()))
+        await asyncio.gather(*(server.close() for server in self._generations.every))
         for task in self._retiring:
             task.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
@@ -102,13 +121,17 @@ class Upstreams:
         endpoint = Endpoint(target, self._connect(target), errands)
         return UpstreamServer(target, endpoint, errands, self._clock)
 
-    def _find(self, name: str) -> UpstreamServer | StdioServer:
-        server = self._servers.get(name)
+    def _same(self, name: str, target: AnyTarget) -> UpstreamServer | StdioServer | None:
+        return next((server for server in self._generations.like(name) if server.target == target), None)
+
+    def _find(self, name: str, config: str | None = None) -> UpstreamServer | StdioServer:
+        server = self._generations.newest.get(name) if config is None else self._generations.find(config, name)
         if server is None:
             raise UpstreamFailed(name, "is not configured")
         return server
 
-    def _retire(self, server: UpstreamServer | StdioServer) -> None:
-        task = asyncio.create_task(server.close(_PATIENCE_SECONDS))
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
+    def _retire(self, servers: Iterable[UpstreamServer | StdioServer]) -> None:
+        for server in servers:
+            task = asyncio.create_task(server.close(_PATIENCE_SECONDS))
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from gateway.addresses import Addresses
 from gateway.config.headers import filled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from ipaddress import IPv4Network, IPv6Network
 
     from gateway.config.headers import Value
     from gateway.config.processes import Stdio
-    from gateway.config.servers import Backend, Server
+    from gateway.config.servers import Backend
 
 # A server without a limit of its own must still not take every socket that this process may open.
 DEFAULT_CONCURRENCY = 1024
@@ -49,7 +49,7 @@ class Target:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout_seconds: float = 30.0
     max_concurrent_requests: int = DEFAULT_CONCURRENCY
-    allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    addresses: Addresses = field(default_factory=Addresses.of_server)
 
     @property
     def start_seconds(self) -> float:
@@ -57,15 +57,15 @@ class Target:
         return self.timeout_seconds
 
     @classmethod
-    def of(cls, server: str, config: Server) -> Target:
-        """Return the target that a section of `mcp_servers` describes."""
+    def of(cls, server: str, config: Backend, addresses: Addresses) -> Target:
+        """Return the target that a server's section describes; it must lie at one of these addresses."""
         return cls(
             server,
             config.endpoint or "",
             filled(config.headers, None),
             config.timeout_seconds,
             config.max_concurrent_requests or DEFAULT_CONCURRENCY,
-            config.allowed_networks,
+            addresses,
         )
 
 
