@@ -26,7 +26,7 @@ from bench.asking import COUNTS
 from bench.processes import ROOT, cpu_seconds, descendants, free_port, running, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from bench.asking import Ask
 
@@ -147,14 +147,19 @@ def backend(folder: Path, port: int, tokens: Tokens) -> Iterator[subprocess.Pope
 
 
 @contextlib.contextmanager
-def started(command: Sequence[str] = (PORTCULLIS,)) -> Iterator[Stack]:
-    """Run the backend and the gateway until the block ends; `command` is what stands for `portcullis`."""
+def started(
+    command: Sequence[str] = (PORTCULLIS,), adapt: Callable[[dict[str, Any]], dict[str, Any]] = dict
+) -> Iterator[Stack]:
+    """Run the backend and the gateway until the block ends; `command` is what stands for `portcullis`.
+
+    `adapt` may change the configuration.
+    """
     with tempfile.TemporaryDirectory(prefix="portcullis-bench-") as name, contextlib.ExitStack() as stack:
         folder, backend_port, port = Path(name), free_port(), free_port()
         tokens = Tokens.of(backend_port)
         serving = stack.enter_context(backend(folder, backend_port, tokens))
         file, state, log = folder / "config.yaml", folder / "state", folder / "gateway.log"
-        file.write_text(yaml.safe_dump(configuration(tokens, backend_port, port)))
+        file.write_text(yaml.safe_dump(adapt(configuration(tokens, backend_port, port))))
         where = ["--config", str(file), "--state-dir", str(state)]
         made = subprocess.run([PORTCULLIS, *KEYED, *where], cwd=ROOT, capture_output=True, check=True, timeout=60)
         gateway = stack.enter_context(running([*command, "up", *where], log, grace=30))
