@@ -55,6 +55,10 @@ def add(gateway: Gateway) -> None:
         metrics.add(
             Reading(f"portcullis_{each.name}", each.text, (each.label,), partial(each.rows, gateway), each.kind)
         )
+    quotas = gateway.rooms.allowance.quotas
+    metrics.add(Reading("portcullis_tenant_requests_in_flight", "Slots in use.", ("tenant",), quotas.under_way))
+    text = "Requests over a limit of the tenant."
+    metrics.add(Reading("portcullis_tenant_refusals", text, ("limit", "tenant"), quotas.refused, COUNTER))
     made_of = (gateway.sidecars.opa_version, platform.python_version(), __version__)
     labels = ("opa", "python", "version")
     metrics.add(Reading("portcullis_build_info", "What runs; always 1.", labels, lambda: [(made_of, 1)]))

@@ -22,6 +22,7 @@ MAX_CODE_LENGTH = 128
 # So many samples are written before anybody else gets a turn: a fifth of a millisecond.
 SAMPLES_A_TURN = 200
 DENIED = "AuthorizationDenied"
+LIMITED = "RequestLimited"
 CALL = "tools/call"
 
 
@@ -64,7 +65,7 @@ class Metrics:
         reason = self._reason(event) if event.reason else ""
         self._of.events.add((event.outcome, reason, event.type), event.count)
         action = target.get("action")
-        if action is None and event.type != DENIED:
+        if event.type == LIMITED or (action is None and event.type != DENIED):
             return
         action = action or ""
         self._of.decisions.add((action, event.outcome, reason, self._tenant(event.tenant)))
