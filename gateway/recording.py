@@ -119,6 +119,15 @@ class Recording:
                 return self._denied()
             case OverLimit():
                 return self._event("RequestLimited", "failure", error.reason)
+            case DecisionUnavailable():
+                self.target["detail"] = audit.clipped(str(error))
+                return self._event("AuthorizationDenied", "error", "engine_unavailable")
+            case _:
+                return self._not_done(error)
+
+    def _not_done(self, error: BaseException) -> AuditEvent:
+        """Return the event of what was admitted and came to nothing."""
+        match error:
             case NotFound():
                 return self._event(self._granted, "failure", "not_found")
             case LastAdmin():
@@ -126,9 +135,6 @@ class Recording:
             case InvalidBody():
                 self.target["detail"] = audit.clipped(str(error))
                 return self._event(self._granted, "failure", "malformed_request")
-            case DecisionUnavailable():
-                self.target["detail"] = audit.clipped(str(error))
-                return self._event("AuthorizationDenied", "error", "engine_unavailable")
             case UpstreamFailed():
                 self.target["detail"] = audit.clipped(error.why)
                 return self._event(self._granted, "error", "upstream_failed")
