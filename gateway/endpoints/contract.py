@@ -186,6 +186,8 @@ def _typed(text: str, schema: Mapping[str, Any]) -> Any:
 
 
 def _mistakes(errors: Iterable[ValidationError]) -> Iterator[Mistake]:
+    """Yield what is wrong with the fields that there are, then those that there are not, of which there may be many."""
+    strange: list[Mistake] = []
     for error in errors:
         at = ".".join(str(step) for step in error.absolute_path)
         inside = f"{at}." if at else ""
@@ -194,10 +196,11 @@ def _mistakes(errors: Iterable[ValidationError]) -> Iterator[Mistake]:
             yield from ((inside + name, "is missing") for name in missing)
         elif error.validator == "additionalProperties":
             known = error.schema["properties"]
-            extra = (name for name in error.instance if name not in known)
-            yield from ((inside + name[:MAX_NAME], _no_field(known, "field", "this body")) for name in extra)
+            why = _no_field(known, "field", "this body")
+            strange += [(inside + name[:MAX_NAME], why) for name in error.instance if name not in known]
         else:
             yield at, _why(error)
+    yield from strange
 
 
 def _no_field(known: Mapping[str, Any], what: str, where: str) -> str:
