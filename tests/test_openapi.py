@@ -14,13 +14,10 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-from gateway.endpoints.administration import admin_api
 from gateway.endpoints.contract import BASE, Contract, absolute
-from gateway.endpoints.discovery import Discovery
-from gateway.endpoints.mcp import Mcp
-from gateway.endpoints.ops import Ops
 from tests.support.gateway import PATIENT, Portcullis, front_door
 from tests.support.office import KEYS, ROLES, TOKENS, holder, person, root
+from tests.support.routes import every_route
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,16 +33,8 @@ ABSOLUTE = absolute(CONTRACT)
 REGISTRY = Registry().with_resource(BASE, Resource.from_contents(ABSOLUTE, default_specification=DRAFT202012))
 
 
-def routes() -> set[tuple[str, str]]:
-    """Return every method and path of the public listener."""
-    nothing: Any = None
-    ops = Ops(nothing, nothing, nothing, nothing)
-    endpoints = (Mcp(nothing), *admin_api(nothing), ops, Discovery(nothing))
-    return {(one.method, one.path.replace(":.+", "")) for each in endpoints for one in each.routes()}
-
-
 def test_every_route_is_described_and_nothing_else_is():
-    assert Contract.read().operations == routes()
+    assert Contract.read().operations == every_route()
 
 
 def described() -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -130,13 +119,16 @@ async def test_answers_are_what_the_contract_says(office: World) -> None:
         (admin, "POST", tool + "/withdraw", {"tenant_id": "tenant:b"}),
         (admin, "GET", "/api/admin/withdrawals", None),
         (admin, "POST", tool + "/restore", {"tenant_id": "tenant:b"}),
+        (admin, "POST", "/api/config/reload", {}),
+        (jo, "GET", "/tenant/{tenant}/servers", None),
+        (jo, "GET", "/tenant/{tenant}/metrics", None),
         (admin, "GET", "/api/v1/openapi.json", None),
         (admin, "GET", "/health/ready", None),
         (admin, "GET", "/.well-known/oauth-protected-resource", None),
     ]
     for clerk, method, path, body in asked:
         id_ = token["id"] if path.startswith(TOKENS) else made["id"]
-        filled = path.format(id=id_, server="payments", tool="refund")
+        filled = path.format(id=id_, server="payments", tool="refund", tenant="tenant:a")
         hold(await office.gateway.http(method, filled, body, **clerk.header), method, path)
 
 
