@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ QUIET, FLOOD = 50, 4
 QUIET_RATE = 100.0
 CONNECTIONS = 64
 LIMITS = {"max_concurrent_requests": 10, "requests_per_minute": 600}
+# Connections that all begin at once are a burst of their own, which lasts as long as the breath of its refusals.
+SETTLING_SECONDS = 1.0
 _STATUS = re.compile(r"\d{3}")
 
 
@@ -73,8 +76,9 @@ def measure(stack: Stack, quiet: Generator, flood: Generator, slices: int, secon
         alone = quiet.measure(asks[0], steady, stack.cpu)
         figures.alone += alone.latencies
         quiet.prepare(asks[0], steady)
-        flood.prepare(asks[1], flooding | {"seconds": seconds + 0.2})
+        flood.prepare(asks[1], flooding | {"seconds": seconds + SETTLING_SECONDS + 0.2})
         flood.go()
+        time.sleep(SETTLING_SECONDS)
         quiet.go()
         beside, answered = quiet.outcome(), flood.outcome()
         figures.beside += beside["latencies"]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from gateway.inventory import Listing
     from gateway.operation import Gateway
+    from gateway.quotas import Quotas
     from gateway.series import Labels
 
     Rows = Iterator[tuple[Labels, float]]
@@ -55,13 +56,19 @@ def add(gateway: Gateway) -> None:
         metrics.add(
             Reading(f"portcullis_{each.name}", each.text, (each.label,), partial(each.rows, gateway), each.kind)
         )
-    quotas = gateway.rooms.allowance.quotas
-    metrics.add(Reading("portcullis_tenant_requests_in_flight", "Slots in use.", ("tenant",), quotas.under_way))
-    text = "Requests over a limit of the tenant."
-    metrics.add(Reading("portcullis_tenant_refusals", text, ("limit", "tenant"), quotas.refused, COUNTER))
+    for series in of_quotas(gateway.rooms.allowance.quotas):
+        metrics.add(series)
     made_of = (gateway.sidecars.opa_version, platform.python_version(), __version__)
     labels = ("opa", "python", "version")
     metrics.add(Reading("portcullis_build_info", "What runs; always 1.", labels, lambda: [(made_of, 1)]))
+
+
+def of_quotas(quotas: Quotas) -> tuple[Reading, Reading]:
+    """Return the series of tenants that have limits."""
+    return (
+        Reading("portcullis_tenant_requests_in_flight", "Slots in use.", ("tenant",), quotas.under_way),
+        Reading("portcullis_tenant_refusals", "Requests over a limit.", ("limit", "tenant"), quotas.refused, COUNTER),
+    )
 
 
 def _alone(one: One, gateway: Gateway) -> Rows:

@@ -12,7 +12,9 @@ import pytest
 import yaml
 
 from gateway.families import Families
+from gateway.gauges import of_quotas
 from gateway.metrics import Metrics
+from gateway.quotas import Quotas
 from tests.support import promtool
 from tests.support.files import ROOT
 from tests.support.promql import NotUnderstood, asked
@@ -79,7 +81,7 @@ async def exposed(world: World) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for name, labels in re.findall(r"^([a-z_]+)(?:\{(.*)\})? \S+$", text, re.MULTILINE):
         found.setdefault(name, set()).update(re.findall(r'(\w+)="', labels))
-    for one in Families().every():
+    for one in (*Families().every(), *of_quotas(Quotas())):
         # What has not happened in this run has no sample yet.
         if f"# TYPE {one.about.name} " in text:
             found.setdefault(one.about.name, set(one.about.labels))
