@@ -68,8 +68,8 @@ def test_a_command_that_is_used_wrongly_says_so_with_status_2(words: tuple[str, 
 
 @named
 def test_every_mistake_of_the_files_is_told_apart_with_status_1(words: tuple[str, ...], tmp_path: Path) -> None:
-    if words == ("opa", "install"):
-        return  # It reads no configuration.
+    if words in {("opa", "install"), ("role", "whoami")}:
+        return  # They read no configuration.
     path = written(tmp_path, "auth: {enabeld: true}\nservre: {}\n")
     more = ["--draft-config", str(path)] if words == ("policy", "replay") else []
     where = ["--config", str(path), "--json", *more, *required(SPEAKING[words])]
@@ -87,7 +87,7 @@ def test_what_is_not_there_and_what_cannot_be_had_are_told_by_their_kind(tmp_pat
     where = ("--config", str(config), "--state-dir", str(tmp_path / "state"), "--json")
     assert run("key", "revoke", "nobody", *where)[1]["error"] == {
         "code": "not_found",
-        "message": "there is no live key nobody; see portcullis key list",
+        "message": "no key nobody; see `portcullis key list`",
         "mistakes": [],
     }
     assert run("explain", *where)[1]["error"]["code"] == "engine_missing"

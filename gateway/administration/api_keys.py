@@ -136,7 +136,7 @@ class ApiKeys:
         if found is not None and found.kind is CredentialKind.API_KEY and await deed.may(WRITE, found.tenant):
             return found
         await deed.require(WRITE, actor.home)
-        raise NotFound(f"no key {id_}")
+        raise NotFound(f"no key {id_}; see `portcullis key list`")
 
     async def _require_rights(self, deed: Deed, key: Credential) -> None:
         """Raise NotPermitted unless the actor holds all that the key would bring along."""

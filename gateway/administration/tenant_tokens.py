@@ -115,7 +115,7 @@ class TenantTokens:
             if owned and await deed.may(OWN, found.tenant):
                 return found
         await deed.require(OWN if actor.person else ALL, actor.home)
-        raise NotFound(f"no token {id_}")
+        raise NotFound(f"no token {id_}; see `portcullis token list`")
 
 
 async def _frozen(actor: Actor, deed: Deed, tenant: str) -> str:
