@@ -21,6 +21,10 @@ GatewayError
 ├── DecisionUnavailable          OPA gave no decision that may be trusted
 ├── EngineMissing                there is no OPA on this machine that may be run
 ├── UpstreamFailed               a server gave no usable answer
+├── StateRefused                 a call's state is not what was handed out for this very call
+├── HeadersDisagree              headers say other arguments than the body
+├── UnknownSession               an agent's session is not one, not its own, or over
+├── TooManyStreams               there are as many open as there may be
 ├── NotFound                     an admin named a server or tenant that is not configured
 ├── InvalidBody                  an admin body is not what the route takes
 ├── LastAdmin                    nobody would be left who is an admin everywhere
@@ -175,6 +179,26 @@ class UpstreamFailed(GatewayError):
         self.server = server
         self.why = why
         super().__init__(f"{server}: {why}")
+
+
+class StateRefused(GatewayError):
+    """The state that came with a call is not one that was handed out for it; the text is for the trail alone."""
+
+
+class HeadersDisagree(GatewayError):
+    """A header that repeats an argument is missing, is one too many, or says something else; the text may be shown."""
+
+
+class UnknownSession(GatewayError):
+    """There is no such session, as far as this caller may know."""
+
+
+class TooManyStreams(GatewayError):
+    """As many streams are open as there may be; `retry_after` is in seconds."""
+
+    def __init__(self, why: str, retry_after: int = 5) -> None:
+        self.retry_after = retry_after
+        super().__init__(why)
 
 
 class NotFound(GatewayError):

@@ -217,8 +217,7 @@ class Credential:
 class AuditEvent:
     """One decision or admin action, as it is kept and written (docs/audit.md). `time` in milliseconds.
 
-    `id` is a UUIDv7; `type` one of docs/audit.md; `outcome` is success, failure or error. `count` above one
-    says that so many alike were folded into this one.
+    `id` is a UUIDv7; `outcome` is success, failure or error; `count` above one says that so many are folded into it.
     """
 
     id: str

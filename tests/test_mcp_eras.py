@@ -170,7 +170,7 @@ LEGACY_RUNGS = [
     ("a name header where nothing is named", legacy("tools/list", {}, Mcp_Name="charge"), 400, -32020),
     ("discovery", legacy("server/discover", {}), 200, -32601),
     ("resources", legacy("resources/list", {}), 200, -32601),
-    ("logging", legacy("logging/setLevel", {}), 200, -32601),
+    ("subscriptions", legacy("subscriptions/listen", {}), 200, -32601),
 ]
 
 

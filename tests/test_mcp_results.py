@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mcp_types.methods import validate_server_result
 
 from gateway.mcp import answers, results
+from gateway.mcp.agent import Agent
 from gateway.mcp.answers import ServerRequest, Unusable, parse
 from gateway.mcp.eras import Era
 from gateway.mcp.tools import fragment, joined
@@ -23,22 +24,19 @@ def answer(result: str):
     return parse(b'{"jsonrpc":"2.0","id":7,"result":%b}' % result.encode(), 7)
 
 
+def passed_on(id_: str | int, era: Era, sent, method: str = "tools/call") -> bytes:
+    return results.relayed(id_, Agent(era), method, sent)[0]
+
+
 def relayed(result: str, era: Era = Era.MODERN, id_: str | int = 1):
-    return json.loads(results.relayed(id_, era, answer(result)))["result"]
-
-
-def test_a_handshake_is_answered_with_the_version_asked_for_or_the_newest_of_its_kind():
-    for version in ("2025-11-25", "2025-06-18", "2025-03-26"):
-        assert json.loads(results.initialize(1, version))["result"]["protocolVersion"] == version
-    for version in ("2026-07-28", "2024-11-05", "1", None, 5, []):
-        assert json.loads(results.initialize(1, version))["result"]["protocolVersion"] == "2025-11-25"
+    return json.loads(passed_on(id_, era, answer(result)))["result"]
 
 
 def test_the_official_sdk_reads_every_result_of_our_own():
     tools = fragment(b'{"name":"a","inputSchema":{"type":"object"}}', "a")
     written = [
         ("initialize", "2025-06-18", results.initialize(1, "2025-06-18")),
-        ("ping", "2025-06-18", results.pong(1)),
+        ("ping", "2025-06-18", results.empty(1)),
         ("server/discover", "2026-07-28", results.discover(1)),
         ("tools/list", "2026-07-28", b"".join(results.tool_list(1, Era.MODERN, tools))),
         ("tools/list", "2025-11-25", b"".join(results.tool_list(1, Era.LEGACY, tools))),
@@ -61,7 +59,7 @@ def test_the_agents_id_comes_back_in_its_own_type():
     for id_ in ("1", 1, 2**70, 'a"b', "\u2028"):
         assert json.loads(results.success(id_, b"{}"))["id"] == id_
         assert json.loads(results.error(id_, -32602, "x"))["id"] == id_
-        assert json.loads(results.relayed(id_, Era.LEGACY, answer("{}")))["id"] == id_
+        assert json.loads(passed_on(id_, Era.LEGACY, answer("{}")))["id"] == id_
 
 
 def test_an_error_has_data_only_where_there_are_some():
@@ -87,7 +85,7 @@ AS_SENT = [
 @BOTH
 @pytest.mark.parametrize("value", AS_SENT)
 def test_what_lies_within_a_member_arrives_byte_for_byte(value, era):
-    body = results.relayed(1, era, answer(f'{{"content": [{value}], "vendor": {value}, "isError": false}}'))
+    body = passed_on(1, era, answer(f'{{"content": [{value}], "vendor": {value}, "isError": false}}'))
     assert b'"content":[%b],' % value.encode() in body
     assert b'"vendor":%b,' % value.encode() in body
 
@@ -119,7 +117,7 @@ def test_an_older_agent_gets_nothing_that_its_revision_does_not_know():
 
 def test_reserved_meta_keys_are_ours_and_foreign_ones_arrive_as_sent():
     meta = '{"io.modelcontextprotocol/serverInfo":{"name":"x"},"io.modelcontextprotocol/y":1,"com.example/a":1.10}'
-    body = results.relayed(1, Era.MODERN, answer('{"content":[],"_meta":' + meta + "}"))
+    body = passed_on(1, Era.MODERN, answer('{"content":[],"_meta":' + meta + "}"))
     assert json.loads(body)["result"]["_meta"] == {SERVER_INFO: results.SERVER_INFO, "com.example/a": 1.1}
     assert b'"com.example/a":1.10' in body
 
@@ -142,7 +140,7 @@ def test_structured_content_that_is_no_object_reaches_modern_agents_only(value, 
 
 def test_a_servers_error_is_passed_on_with_its_data_as_sent():
     sent = parse(b'{"jsonrpc":"2.0","id":7,"error":{"code":-32602,"message":"bad","data":{"x": 1.10}}}', 7)
-    body = results.relayed("a", Era.MODERN, sent)
+    body = passed_on("a", Era.MODERN, sent)
     assert body == b'{"jsonrpc":"2.0","id":"a","error":{"code":-32602,"message":"bad","data":{"x": 1.10}}}'
 
 
@@ -152,7 +150,6 @@ def test_a_servers_error_is_passed_on_with_its_data_as_sent():
         (-32002, -32602),
         (-32042, -32603),
         (-32020, -32603),
-        (-32021, -32603),
         (-32022, -32603),
         (-32601, -32601),
         (7, 7),
@@ -160,8 +157,8 @@ def test_a_servers_error_is_passed_on_with_its_data_as_sent():
 )
 def test_codes_that_would_speak_of_the_gateway_itself_are_translated(theirs, ours):
     sent = parse(b'{"jsonrpc":"2.0","id":7,"error":{"code":%d,"message":"m","data":{"supported":[]}}}' % theirs, 7)
-    fault = json.loads(results.relayed(1, Era.MODERN, sent))["error"]
-    assert fault["code"] == ours == results.relayed_code(theirs)
+    fault = json.loads(passed_on(1, Era.MODERN, sent))["error"]
+    assert fault["code"] == ours == results.relayed_code(theirs, Agent(Era.MODERN))
     assert ("data" in fault) is (theirs == ours)
 
 

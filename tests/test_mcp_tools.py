@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
-from mcp.shared.inbound import find_invalid_x_mcp_header, mcp_param_headers, x_mcp_header_map
+from mcp.shared.inbound import (
+    find_invalid_x_mcp_header,
+    mcp_param_headers,
+    validate_mcp_param_headers,
+    x_mcp_header_map,
+)
+from multidict import CIMultiDict
 
 from gateway.mcp.answers import Unusable, parse
-from gateway.mcp.params import annotation_fault, outgoing, param_headers
+from gateway.mcp.params import annotation_fault, disagreement, outgoing, param_headers
 from gateway.mcp.tools import fragment, page, usable
 
 
@@ -174,3 +180,50 @@ def test_an_argument_goes_into_the_header_that_its_schema_names():
     assert list(outgoing(wanted, {"region": "eu"})) == [("Mcp-Param-Region", "eu")]
     assert list(outgoing(wanted, {"region": "Köln"})) == [("Mcp-Param-Region", "=?base64?S8O2bG4=?=")]
     assert list(outgoing(wanted, {"region": None})) == list(outgoing(wanted, {})) == []
+
+
+ALTERED = st.sampled_from(["", "x", "1", "true", "1.0", "=?base64?eA==?=", "=?base64?eA?=", "é"])
+
+
+@given(SCHEMAS, st.dictionaries(NAMES, ARGUMENTS, max_size=3), st.dictionaries(st.sampled_from(["A", "a"]), ALTERED))
+def test_headers_agree_with_arguments_where_the_official_sdk_says_so(schema, arguments, altered):
+    assume(find_invalid_x_mcp_header(schema) is None)
+    wanted = param_headers(schema)
+    sent = CIMultiDict(outgoing(wanted, arguments))
+    assert disagreement(wanted, arguments, sent) is None
+    for name, value in altered.items():
+        sent[f"Mcp-Param-{name}"] = value
+    verdict = validate_mcp_param_headers(schema, arguments, sent)
+    assert (disagreement(wanted, arguments, sent) is None) == (verdict is None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line", "agrees"),
+    [
+        ({"n": 42}, "42", True),
+        ({"n": 42}, "42.0", True),
+        ({"n": 42}, "43", False),
+        ({"n": 42}, "4_2", False),
+        ({"n": 2**70}, str(2**70), True),
+        ({"n": 2**70}, str(2**70 + 1), False),
+        ({"n": True}, "true", True),
+        ({"n": True}, "1", False),
+        ({"n": "é"}, "=?base64?w6k=?=", True),
+        ({"n": "é"}, "=?base64?w6k?=", False),
+        ({"n": "x"}, None, False),
+        ({"n": None}, None, True),
+        ({"n": None}, "x", False),
+        ({}, "", False),
+        ({"n": []}, None, True),
+    ],
+)
+def test_an_argument_is_repeated_where_it_is_there_and_nowhere_else(arguments, line, agrees):
+    wanted = param_headers({"properties": {"n": {"type": "string", "x-mcp-header": "N"}}})
+    lines = CIMultiDict({} if line is None else {"mcp-param-n": line})
+    assert (disagreement(wanted, arguments, lines) is None) is agrees
+
+
+def test_a_header_that_comes_twice_agrees_with_nothing():
+    wanted = param_headers({"properties": {"n": {"type": "string", "x-mcp-header": "N"}}})
+    lines = CIMultiDict([("Mcp-Param-N", "x"), ("mcp-param-n", "x")])
+    assert disagreement(wanted, {"n": "x"}, lines)

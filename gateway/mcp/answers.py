@@ -59,17 +59,25 @@ class _Envelope(msgspec.Struct):
     jsonrpc: str
     id: Raw | UnsetType = UNSET
     method: str | UnsetType = UNSET
+    params: Raw | UnsetType = UNSET
     result: dict[str, Raw] | UnsetType = UNSET
     error: _Error | UnsetType = UNSET
 
 
 # A struct, because a stream may have thousands: a dataclass takes four times as long to make.
-class ServerRequest(msgspec.Struct, frozen=True):
-    """Something a server asks or tells its client; `id` is JSON text, None for a notification, `body` the message."""
+class ServerRequest(msgspec.Struct):
+    """Something a server asks or tells its client; `id` is JSON text, None for a notification, `body` the message.
+
+    `event_id` and `retry` are what its event says of taking up the stream again. An event that says nothing else has no
+    method.
+    """
 
     method: str
     id: bytes | None
     body: bytes
+    params: Raw | None = None
+    event_id: bytes | None = None
+    retry: int | None = None
 
 
 def parse(body: bytes, id_: int | None) -> Answer | ServerRequest:
@@ -79,7 +87,7 @@ def parse(body: bytes, id_: int | None) -> Answer | ServerRequest:
     """
     envelope = _envelope(body)
     if envelope.method is not UNSET:
-        return ServerRequest(envelope.method, None if envelope.id is UNSET else bytes(envelope.id), body)
+        return _request(envelope, envelope.method, body)
     if id_ is None or envelope.id is UNSET or bytes(envelope.id) != b"%d" % id_:
         raise Unusable("answered another request than the one sent")
     return _answer(envelope)
@@ -92,8 +100,13 @@ def parse_any(body: bytes) -> tuple[bytes, Answer] | ServerRequest:
     """
     envelope = _envelope(body)
     if envelope.method is not UNSET:
-        return ServerRequest(envelope.method, None if envelope.id is UNSET else bytes(envelope.id), body)
+        return _request(envelope, envelope.method, body)
     return b"null" if envelope.id is UNSET else bytes(envelope.id), _answer(envelope)
+
+
+def _request(envelope: _Envelope, method: str, body: bytes) -> ServerRequest:
+    id_ = None if envelope.id is UNSET else bytes(envelope.id)
+    return ServerRequest(method, id_, body, None if envelope.params is UNSET else envelope.params)
 
 
 def _answer(envelope: _Envelope) -> Answer:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.mcp import json
-from gateway.mcp.errors import INVALID_PARAMS, INVALID_REQUEST, Malformed, Rejection
+from gateway.mcp.errors import INVALID_REQUEST, Malformed, Rejection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +18,7 @@ META_CAPABILITIES = RESERVED_META + "clientCapabilities"
 META_CLIENT_INFO = RESERVED_META + "clientInfo"
 META_SERVER_INFO = RESERVED_META + "serverInfo"
 META_LOG_LEVEL = RESERVED_META + "logLevel"
+META_SUBSCRIPTION = RESERVED_META + "subscriptionId"
 # In the envelope, in params, and in _meta, each name is compared with what it looks like; a tool's arguments are not.
 MAX_MEMBERS = 1000
 
@@ -47,17 +48,10 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer that a client posted; this gateway asks nothing, so it answers nothing."""
+    """An answer that a client posted, to what a server asked it; `answer` has either `result` or `error`."""
 
     id: str | int
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """What a `tools/call` asks for; `arguments` None where the member is missing."""
-
-    name: str
-    arguments: Mapping[str, Any] | None
+    answer: Mapping[str, Any] = field(default_factory=dict)
 
 
 Message = Request | Notification | Response
@@ -78,19 +72,9 @@ def parse(body: bytes) -> Message | Rejection:
     return Rejection(400, INVALID_REQUEST, fault, id=known_id) if fault else _message(value)
 
 
-def tool_call(request: Request) -> ToolCall | Rejection:
-    """Return what a `tools/call` names, or -32602."""
-    name, arguments = request.params.get("name"), request.params.get("arguments")
-    if not isinstance(name, str):
-        return Rejection(400, INVALID_PARAMS, "params.name must be a string", id=request.id)
-    if "arguments" in request.params and not isinstance(arguments, dict):
-        return Rejection(400, INVALID_PARAMS, "params.arguments must be an object", id=request.id)
-    return ToolCall(name, arguments)
-
-
 def _message(value: dict[str, Any]) -> Message:
     if "method" not in value:
-        return Response(value["id"])
+        return Response(value["id"], {name: value[name] for name in ("result", "error") if name in value})
     params = value.get("params") or {}
     return Request(value["id"], value["method"], params) if "id" in value else Notification(value["method"], params)
 
@@ -166,6 +150,7 @@ _PARAMS = _Names.of(
     "level",
     "inputResponses",
     "requestState",
+    "notifications",
     "protocolVersion",
     "capabilities",
     "clientInfo",

@@ -1,7 +1,8 @@
 """Which revision a message speaks, and the rungs it must pass before anybody looks at what it asks.
 
 Modern is 2026-07-28: no handshake, every request carries its own version. Legacy is everything before: `initialize`,
-and here no sessions. The body decides; headers are compared with it and choose nothing that matters.
+and a session for those who go on with one. The body decides; headers are compared with it and choose nothing that
+matters.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from gateway.mcp.errors import (
     UNSUPPORTED_VERSION,
     Rejection,
 )
-from gateway.mcp.headers import METHOD, NAME, NAMED_BY, VERSION, BadHeader, accepts_an_answer, decoded, single
+from gateway.mcp.headers import METHOD, NAME, NAMED_BY, VERSION, BadHeader, accepted, decoded, single
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,11 +46,13 @@ class Era(StrEnum):
 
 
 class Action(StrEnum):
-    """What is done about a message; only the `tools/` ones ask policy and reach a server."""
+    """What is done about a message; lists, `subscriptions/listen` and the methods of `named.NAMED` ask policy."""
 
     INITIALIZE = "initialize"
     DISCOVER = "server/discover"
     PING = "ping"
+    SET_LEVEL = "logging/setLevel"
+    LISTEN = "subscriptions/listen"
     ACCEPT = "accept"
     LIST_TOOLS = "tools/list"
     CALL_TOOL = "tools/call"
@@ -63,7 +66,9 @@ _MODERN = frozenset({Era.MODERN})
 METHODS: Mapping[str, tuple[frozenset[Era], Action]] = {
     "initialize": (_LEGACY, Action.INITIALIZE),
     "ping": (_LEGACY, Action.PING),
+    "logging/setLevel": (_LEGACY, Action.SET_LEVEL),
     "server/discover": (_MODERN, Action.DISCOVER),
+    "subscriptions/listen": (_MODERN, Action.LISTEN),
     "tools/list": (_BOTH, Action.LIST_TOOLS),
     "tools/call": (_BOTH, Action.CALL_TOOL),
 }
@@ -102,14 +107,26 @@ def classify_line(message: Message, shaken: str | None) -> Route | Rejection:
     return replace(verdict, id=message.id) if isinstance(verdict, Rejection) else verdict
 
 
+def spoken(headers: HeaderLines) -> Era | None:
+    """Return the era of a request without a body by its version header, None for a version that is not served."""
+    try:
+        version = single(headers, VERSION)
+    except BadHeader:
+        return None
+    if version is None or version in _LEGACY_HEADERS:
+        return Era.LEGACY
+    return Era.MODERN if version in MODERN_VERSIONS else None
+
+
 def status(era: Era, code: int) -> int:
     """Return the HTTP status that goes with a JSON-RPC error; legacy clients read errors from a 200."""
     return MODERN_STATUS.get(code, 200) if era is Era.MODERN else 200
 
 
 def _classify(headers: HeaderLines, message: Message) -> Route | Rejection:
-    if not accepts_an_answer(headers):
-        return Rejection(406, INVALID_REQUEST, "Not Acceptable: answers are application/json")
+    kinds = accepted(headers)
+    if not kinds.json and not kinds.events:
+        return Rejection(406, INVALID_REQUEST, "Not Acceptable: answers are application/json or text/event-stream")
     try:
         version, method, name = single(headers, VERSION), single(headers, METHOD), single(headers, NAME)
     except BadHeader as error:

@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,6 +15,7 @@ VERSION = "MCP-Protocol-Version"
 METHOD = "Mcp-Method"
 NAME = "Mcp-Name"
 SESSION = "Mcp-Session-Id"
+LAST_EVENT = "Last-Event-ID"
 # Which member of `params` the Mcp-Name header repeats.
 NAMED_BY: Mapping[str, str] = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
@@ -68,16 +69,47 @@ def encoded(value: str) -> str:
     return f"=?base64?{base64.b64encode(value.encode()).decode()}?="
 
 
-def accepts_an_answer(headers: HeaderLines) -> bool:
-    """Whether the Accept header, if there is one, leaves room for JSON or an event stream."""
-    return _leaves_room(",".join(headers.getall("Accept", ())))
+class Accepted(NamedTuple):
+    """Which kinds of answer an Accept header leaves room for; `stream` where it names event streams themselves.
+
+    `events_first` where it wants no JSON, or names event streams before it.
+    """
+
+    json: bool
+    events: bool
+    stream: bool
+    events_first: bool
+
+
+def accepted(headers: HeaderLines) -> Accepted:
+    """Return what kinds of answer may be sent; without the header any."""
+    return _accepted(",".join(headers.getall("Accept", ())))
 
 
 # An agent sends the same words with every request.
 @lru_cache(maxsize=256)
-def _leaves_room(accept: str) -> bool:
-    ranges = {item.partition(";")[0].strip().lower() for item in accept.split(",")}
-    return not accept.strip() or not ranges.isdisjoint(_ANSWERS)
+def _accepted(accept: str) -> Accepted:
+    if not accept.strip():
+        return Accepted(json=True, events=True, stream=False, events_first=False)
+    ranges = [_media_range(item) for item in accept.split(",")]
+    json = next((at for at, one in enumerate(ranges) if one in _JSON_RANGES), None)
+    stream = ranges.index(EVENTS) if EVENTS in ranges else None
+    return Accepted(
+        json=json is not None,
+        events=not _EVENT_RANGES.isdisjoint(ranges),
+        stream=stream is not None,
+        events_first=json is None or (stream is not None and stream < json),
+    )
 
 
-_ANSWERS = frozenset({"*/*", "application/*", "application/json", "text/*", "text/event-stream"})
+def _media_range(item: str) -> str:
+    name, *parameters = (part.strip().lower() for part in item.split(";"))
+    return "" if any(_NOT_AT_ALL.fullmatch(one) for one in parameters) else name
+
+
+JSON = "application/json"
+EVENTS = "text/event-stream"
+
+_NOT_AT_ALL = re.compile(r"q\s*=\s*0(?:\.0*)?")
+_JSON_RANGES = frozenset({"*/*", "application/*", JSON})
+_EVENT_RANGES = frozenset({"*/*", "text/*", EVENTS})

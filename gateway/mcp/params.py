@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from gateway.mcp.headers import encoded
+from gateway.mcp.headers import BadHeader, decoded, encoded, single
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from gateway.mcp.headers import HeaderLines
 
 Path = tuple[str, ...]
 ParamHeaders = tuple[tuple[Path, str], ...]
@@ -17,6 +20,7 @@ ParamHeaders = tuple[tuple[Path, str], ...]
 ANNOTATION = "x-mcp-header"
 PREFIX = "Mcp-Param-"
 
+_NUMBER = re.compile(r"-?[0-9]{1,400}(?:\.[0-9]{1,400})?")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _SCALARS = frozenset({"string", "integer", "boolean"})
 # Keywords of JSON Schema 2020-12 whose values are schemas, by the shape of the value. Data (`default`, `const`, `enum`)
@@ -68,6 +72,34 @@ def outgoing(headers: ParamHeaders, arguments: Mapping[str, Any]) -> Iterator[tu
         text = _text(_at(arguments, path))
         if text is not None:
             yield PREFIX + token, encoded(text)
+
+
+def disagreement(headers: ParamHeaders, arguments: Mapping[str, Any], lines: HeaderLines) -> str | None:
+    """Return what the headers of a call say otherwise than its arguments, None where they agree.
+
+    Each argument that is there has to be repeated, and one that is absent or null must not be (2026-07-28,
+    server/tools).
+    """
+    for path, token in headers:
+        name, value = PREFIX + token, _at(arguments, path)
+        wanted = _text(value)
+        try:
+            line = single(lines, name)
+            said = None if line is None else decoded(line)
+        except BadHeader as error:
+            return str(error)
+        if said != wanted and not (said is not None and _is_number(value) and _number(said) == value):
+            return f"the {name} header does not match the argument {'.'.join(path)}"
+    return None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _number(text: str) -> Decimal | None:
+    # 42 and 42.0 are the same integer.
+    return Decimal(text) if _NUMBER.fullmatch(text) else None
 
 
 def _text(value: Any) -> str | None:

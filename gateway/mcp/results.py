@@ -10,6 +10,7 @@ from msgspec import Raw
 from gateway import __version__
 from gateway.mcp import json
 from gateway.mcp.answers import is_object
+from gateway.mcp.capabilities import can
 from gateway.mcp.envelope import META_SERVER_INFO, RESERVED_META
 from gateway.mcp.eras import LEGACY_VERSIONS, SUPPORTED_VERSIONS, Era
 from gateway.mcp.errors import (
@@ -17,6 +18,7 @@ from gateway.mcp.errors import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
     MISSING_CLIENT_CAPABILITY,
+    MODERN_STATUS,
     RESOURCE_NOT_FOUND,
     UNSUPPORTED_VERSION,
     URL_ELICITATION_REQUIRED,
@@ -25,12 +27,14 @@ from gateway.mcp.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gateway.mcp.agent import Agent
     from gateway.mcp.answers import Answer, RpcError
     from gateway.mcp.tools import Fragment
 
 SERVER_INFO: Mapping[str, str] = {"name": "portcullis", "version": __version__}
-CAPABILITIES: Mapping[str, Any] = {"tools": {}}
+CAPABILITIES: Mapping[str, Any] = {"tools": {"listChanged": True}, "logging": {}}
 
+NOT_CAPABLE = "This tool needs something of its client that is not available through this gateway at this version"
 _META = json.encode({META_SERVER_INFO: SERVER_INFO})
 _COMPLETE = Raw(b'"complete"')
 # A list depends on who asks and on what was withdrawn a moment ago: nobody may keep it.
@@ -65,18 +69,18 @@ def agreed(requested: Any) -> str:
     return requested if requested in LEGACY_VERSIONS else LEGACY_VERSIONS[0]
 
 
-def initialize(id_: str | int, requested: Any) -> bytes:
+def initialize(id_: str | int, version: str, capabilities: Mapping[str, Any] = CAPABILITIES) -> bytes:
     """Return the handshake's result."""
-    result = {"protocolVersion": agreed(requested), "capabilities": CAPABILITIES, "serverInfo": SERVER_INFO}
+    result = {"protocolVersion": version, "capabilities": capabilities, "serverInfo": SERVER_INFO}
     return success(id_, json.encode(result))
 
 
-def discover(id_: str | int) -> bytes:
+def discover(id_: str | int, capabilities: Mapping[str, Any] = CAPABILITIES) -> bytes:
     """Return the result of `server/discover`: every version served, in both eras."""
     result = {
         "resultType": "complete",
         "supportedVersions": SUPPORTED_VERSIONS,
-        "capabilities": CAPABILITIES,
+        "capabilities": capabilities,
         "ttlMs": 0,
         "cacheScope": "private",
         "_meta": {META_SERVER_INFO: SERVER_INFO},
@@ -84,8 +88,8 @@ def discover(id_: str | int) -> bytes:
     return success(id_, json.encode(result))
 
 
-def pong(id_: str | int) -> bytes:
-    """Return the result of a legacy `ping`."""
+def empty(id_: str | int) -> bytes:
+    """Return the result that says that something was done, as to a legacy `ping`."""
     return success(id_, b"{}")
 
 
@@ -105,30 +109,41 @@ def tool_error(id_: str | int, era: Era, text: str) -> bytes:
     return success(id_, content + b"}")
 
 
-def relayed(id_: str | int, era: Era, answer: Answer) -> bytes:
-    """Return a server's answer as the agent's revision has it; what lies within its members is untouched."""
+def relayed(id_: str | int, agent: Agent, method: str, answer: Answer) -> tuple[bytes, int]:
+    """Return a server's answer as the agent's revision has it, and the HTTP status that goes with it.
+
+    What lies within its members is untouched.
+    """
     if answer.error is not None:
-        return _relayed_error(id_, answer.error)
-    members = _modern(answer.result) if era is Era.MODERN else _legacy(answer.result)
-    return success(id_, msgspec.json.encode(members))
+        return _relayed_error(id_, agent, method, answer.error)
+    members = _modern(answer.result) if agent.era is Era.MODERN else _legacy(answer.result)
+    return success(id_, msgspec.json.encode(members)), 200
 
 
-def relayed_code(code: int) -> int:
+def relayed_code(code: int, agent: Agent) -> int:
     """Return the code under which a server's JSON-RPC error is passed on."""
+    if code == MISSING_CLIENT_CAPABILITY and agent.era is Era.MODERN:
+        return code
+    if code == URL_ELICITATION_REQUIRED and can(agent.capabilities, "elicitation/create", {"mode": "url"}):
+        return code if agent.era is Era.LEGACY else INTERNAL_ERROR
     return _TRANSLATED.get(code, code)
 
 
-def _relayed_error(id_: str | int, fault: RpcError) -> bytes:
-    code = relayed_code(fault.code)
+def _relayed_error(id_: str | int, agent: Agent, method: str, fault: RpcError) -> tuple[bytes, int]:
+    if fault.code == MISSING_CLIENT_CAPABILITY and agent.era is Era.LEGACY and method == "tools/call":
+        # An older agent knows no such error, and its model can make something of a tool's.
+        return tool_error(id_, agent.era, NOT_CAPABLE), 200
+    code = relayed_code(fault.code, agent)
     data = None if fault.data is None or code != fault.code else Raw(fault.data)
     body: dict[str, Any] = {"code": code, "message": fault.message} | ({} if data is None else {"data": data})
     head = b'{"jsonrpc":"2.0","id":' + json.encode(id_)
-    return head + b',"error":' + msgspec.json.encode(body) + b"}"
+    http_status = MODERN_STATUS[code] if code == MISSING_CLIENT_CAPABILITY else 200
+    return head + b',"error":' + msgspec.json.encode(body) + b"}", http_status
 
 
 def _modern(result: Mapping[str, Raw]) -> dict[str, Any]:
     members: dict[str, Any] = {"resultType": _COMPLETE, **result}
-    theirs = _third_party(result.get("_meta"))
+    theirs = third_party(result.get("_meta"))
     members["_meta"] = theirs | {META_SERVER_INFO: SERVER_INFO} if theirs else Raw(_META)
     return members
 
@@ -141,12 +156,12 @@ def _legacy(result: Mapping[str, Raw]) -> dict[str, Any]:
         del members["structuredContent"]
     if "_meta" in result:
         del members["_meta"]
-        if theirs := _third_party(result["_meta"]):
+        if theirs := third_party(result["_meta"]):
             members["_meta"] = theirs
     return members
 
 
-def _third_party(meta: Raw | None) -> dict[str, Any]:
+def third_party(meta: Raw | None) -> dict[str, Any]:
     """Return the members of a server's `_meta` that are not the gateway's to set."""
     if meta is None or not is_object(meta):
         return {}

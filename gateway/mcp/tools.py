@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -120,3 +121,11 @@ def _has_object_output(members: dict[str, Any]) -> bool:
     if schema is None:
         return True
     return is_object(schema) and msgspec.json.decode(schema).get("type") == "object"
+
+
+def digest_of(tools: Iterable[Tool]) -> str:
+    """Return a digest of definitions, as hex digits; a change of any of them, or of their order, is another."""
+    hashed = hashlib.sha256()
+    for tool in tools:
+        hashed.update(b"%d:%b" % (len(tool.definition), tool.definition))
+    return hashed.hexdigest()

@@ -33,8 +33,6 @@ REFUSED: Mapping[str, Placed] = {
     "resources/subscribe": (_LEGACY, _NO_RESOURCES),
     "resources/unsubscribe": (_LEGACY, _NO_RESOURCES),
     "completion/complete": (_BOTH, "what it would complete, prompts and resources, is not offered"),
-    "logging/setLevel": (_LEGACY, "log messages of servers are not passed on"),
-    "subscriptions/listen": (_MODERN, "changes are not announced"),
     "tasks/get": (_BOTH, _NO_TASKS),
     "tasks/cancel": (_BOTH, _NO_TASKS),
     "tasks/list": (_LEGACY, _NO_TASKS),
@@ -44,31 +42,36 @@ REFUSED: Mapping[str, Placed] = {
 
 # Notifications of agents: all are accepted, and this is what becomes of them.
 FROM_AGENTS: Mapping[str, Placed] = {
-    "notifications/initialized": (_LEGACY, "dropped: there is no session that it would complete"),
-    "notifications/cancelled": (_BOTH, "dropped: an agent of the modern era hangs up, and legacy calls go on"),
-    "notifications/progress": (_LEGACY, "dropped: agents are asked nothing that they could report progress of"),
-    "notifications/roots/list_changed": (_LEGACY, "dropped: agents are not asked for roots"),
+    "notifications/initialized": (_LEGACY, "dropped: a session is good from the moment that it is opened"),
+    "notifications/cancelled": (_BOTH, "ends a call of the same session; agents of the modern era hang up instead"),
+    "notifications/progress": (_LEGACY, "dropped: servers are not told that they may follow what they asked for"),
+    "notifications/roots/list_changed": (_LEGACY, "passed on to the servers that this session has a session with"),
     "notifications/tasks/status": (_LEGACY, "dropped: agents are given no tasks"),
 }
+
+_ASKED = "passed on to an agent that has declared it: on the stream of its call, or within the result"
 
 # Requests and notifications of servers, among them what they ask for within a result (2026-07-28, patterns/mrtr).
 FROM_SERVERS: Mapping[str, Placed] = {
     "ping": (_LEGACY, "answered"),
-    "sampling/createMessage": (_BOTH, "refused: servers are told that this client cannot sample"),
-    "elicitation/create": (_BOTH, "refused: servers are told that this client cannot elicit"),
-    "roots/list": (_BOTH, "refused: servers are told that this client has no roots"),
+    "sampling/createMessage": (_BOTH, _ASKED),
+    "elicitation/create": (_BOTH, _ASKED),
+    "roots/list": (_BOTH, _ASKED),
     "tasks/get": (_LEGACY, "refused: this client runs no tasks"),
     "tasks/cancel": (_LEGACY, "refused: this client runs no tasks"),
     "tasks/list": (_LEGACY, "refused: this client runs no tasks"),
     "tasks/result": (_LEGACY, "refused: this client runs no tasks"),
-    "notifications/cancelled": (_BOTH, "dropped"),
-    "notifications/progress": (_BOTH, "dropped: servers are not asked to report progress"),
-    "notifications/message": (_BOTH, "dropped: log messages of servers are not passed on"),
-    "notifications/tools/list_changed": (_BOTH, "dropped: tools are listed each minute"),
+    "notifications/cancelled": (_BOTH, "takes back what the server asked the agent"),
+    "notifications/progress": (_BOTH, "passed on under the agent's own token, if it sent one"),
+    "notifications/message": (_BOTH, "passed on at or above the level that the agent asked for"),
+    "notifications/tools/list_changed": (
+        _BOTH,
+        "the server is listed again, and whoever sees something of it is told so",
+    ),
     "notifications/prompts/list_changed": (_BOTH, "dropped: prompts are not offered"),
     "notifications/resources/list_changed": (_BOTH, "dropped: resources are not offered"),
     "notifications/resources/updated": (_BOTH, "dropped: nothing is subscribed to"),
-    "notifications/subscriptions/acknowledged": (_MODERN, "dropped: nothing is subscribed to"),
-    "notifications/elicitation/complete": (_LEGACY, "dropped: nothing is elicited"),
+    "notifications/subscriptions/acknowledged": (_MODERN, "dropped: what comes is listened to"),
+    "notifications/elicitation/complete": (_LEGACY, "passed on to an agent that can elicit by URL"),
     "notifications/tasks/status": (_LEGACY, "dropped: servers are asked for no tasks"),
 }
