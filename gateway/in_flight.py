@@ -13,29 +13,25 @@ class InFlight:
     """A count with a moment when it is zero; entered once for each thing under way."""
 
     def __init__(self) -> None:
-        self._count = 0
+        self.count = 0
+        """How many things are under way."""
         self._idle: asyncio.Event | None = None  # made when somebody waits, so that a request costs two additions
 
     def __enter__(self) -> Self:
-        self._count += 1
+        self.count += 1
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._count -= 1
-        if self._idle is not None and not self._count:
+        self.count -= 1
+        if self._idle is not None and not self.count:
             self._idle.set()
-
-    @property
-    def count(self) -> int:
-        """How much is under way."""
-        return self._count
 
     async def idle(self) -> None:
         """Return when nothing is under way."""
         if self._idle is None:
             self._idle = asyncio.Event()
-        while self._count:
+        while self.count:
             self._idle.clear()
             await self._idle.wait()

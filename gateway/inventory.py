@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import time
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from gateway.errors import Unavailable, UpstreamFailed
 from gateway.facts import ServerInventory
 from gateway.ids import Mode, Ref, flat_name
 from gateway.lru import Lru
-from gateway.mcp.tools import Fragment, Tool, fragment, joined
+from gateway.mcp.tools import Fragment, Tool, digest_of, fragment, joined
 from gateway.model import View
 from gateway.single_flight import SingleFlight
 
@@ -61,10 +60,12 @@ class Inventory:
         *,
         list_tools: Callable[[str], Awaitable[Sequence[Tool]]],
         keep: Callable[[ServerInventory], Awaitable[object]],
+        changed: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._list_tools = list_tools
         self._keep = keep
+        self._changed = changed
         self._clock = clock
         self._definitions: dict[str, Mapping[str, _Definition]] = {}
         # By digest: what the definitions above are of, and what the ledger was told, which may fail.
@@ -170,12 +171,13 @@ class Inventory:
             self._failed(server, error.why)
             return
         # Beside the loop, like all that takes as long as a server likes.
-        digest = await asyncio.to_thread(_digest, tools)
+        digest = await asyncio.to_thread(digest_of, tools)
         if self._defined.get(server) != digest:
             definitions = await asyncio.to_thread(_definitions, server, tools)
             if server in self._refreshing:
                 self._definitions[server], self._defined[server] = definitions, digest
                 self._encoded.clear()
+                self._changed(server)
         if server in self._refreshing:
             await self._write(server, digest, tools)
         if server in self._refreshing:
@@ -241,10 +243,3 @@ def _definition(server: str, tool: Tool) -> _Definition:
 
 def _size(encoded: Fragment) -> int:
     return len(encoded.modern) + (0 if encoded.legacy is encoded.modern else len(encoded.legacy))
-
-
-def _digest(tools: Sequence[Tool]) -> str:
-    hashed = hashlib.sha256()
-    for tool in tools:
-        hashed.update(b"%d:%b" % (len(tool.definition), tool.definition))
-    return hashed.hexdigest()

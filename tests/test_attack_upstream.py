@@ -13,8 +13,8 @@ from gateway.ids import Mode
 from gateway.inventory import Inventory
 from gateway.mcp.tools import usable
 from gateway.model import View
+from gateway.upstream.listing import MAX_TOOLS
 from gateway.upstream.pool import Upstreams
-from gateway.upstream.server import MAX_TOOLS
 from gateway.upstream.target import Target
 from tests.support.backend import FakeBackend, tool
 

@@ -18,6 +18,7 @@ from gateway.upstream.target import Target
 from tests.support.backend import FakeBackend, stream
 from tests.support.https import contexts
 from tests.support.scripted import scripted
+from tests.support.upstreams import call_tool
 from tests.support.wait import until
 
 CHARGE = Ref.of_tool("payments", "charge")
@@ -40,7 +41,7 @@ async def behind(backend: FakeBackend, **target):
 
 
 def call(upstreams, ref=CHARGE):
-    return upstreams.call(ref, {}, {}, principal=ANONYMOUS)
+    return call_tool(upstreams, ref, {}, {}, ANONYMOUS)
 
 
 async def failure_of(awaitable) -> str:

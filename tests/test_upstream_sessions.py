@@ -17,6 +17,7 @@ from gateway.upstream.pool import Upstreams
 from gateway.upstream.sessions import Sessions
 from gateway.upstream.target import Target
 from tests.support.backend import FakeBackend, failure
+from tests.support.upstreams import call_tool
 from tests.support.wait import until
 
 CHARGE = Ref.of_tool("payments", "charge")
@@ -38,7 +39,7 @@ async def behind(backend: FakeBackend, clock=None, **target):
 
 
 def call(upstreams, who, arguments=None):
-    return upstreams.call(CHARGE, arguments or {}, {}, principal=who)
+    return call_tool(upstreams, CHARGE, arguments or {}, {}, who)
 
 
 def session_of(received):
@@ -178,7 +179,7 @@ class Office:
 
     def __init__(self, max_sessions):
         self.now, self.opened, self.ended = 0.0, 0, []
-        self.sessions = Sessions("payments", self.open, self.ended.append, lambda: self.now, max_sessions)
+        self.sessions = Sessions("payments", self.ended.append, lambda: self.now, max_sessions)
 
     async def open(self):
         self.opened += 1
@@ -186,8 +187,11 @@ class Office:
         return f"session-{self.opened}"
 
     async def use(self, who):
-        with self.sessions.seat(who) as session_of_:
-            return await session_of_()
+        with self.seat(who) as seat:
+            return await seat.session()
+
+    def seat(self, who):
+        return self.sessions.seat(who, self.open)
 
 
 async def test_the_session_unused_the_longest_makes_room():
@@ -214,8 +218,8 @@ async def test_whoever_comes_at_whatever_moment_of_anothers_opening_gets_that_se
 
 async def test_a_session_in_use_makes_no_room_for_another():
     office = Office(max_sessions=1)
-    with office.sessions.seat("a") as session_of_:
-        await session_of_()
+    with office.seat("a") as seat:
+        await seat.session()
         with pytest.raises(UpstreamFailed, match="too many sessions"):
             await office.use("b")
         office.now = 10_000.0
@@ -226,10 +230,10 @@ async def test_a_session_in_use_makes_no_room_for_another():
 
 async def test_a_session_lost_twice_at_once_is_replaced_once():
     office = Office(max_sessions=5)
-    with office.sessions.seat("a") as first, office.sessions.seat("a") as second:
-        lost = await first()
-        assert await second() == lost
+    with office.seat("a") as first, office.seat("a") as second:
+        lost = await first.session()
+        assert await second.session() == lost
         office.sessions.lost("a", lost)
-        assert await first() == "session-2"
+        assert await first.session() == "session-2"
         office.sessions.lost("a", lost)
-        assert await second() == "session-2"
+        assert await second.session() == "session-2"

@@ -16,6 +16,7 @@ from gateway.upstream import outgoing
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gateway.mcp.agent import Agent
     from gateway.mcp.answers import Answer
     from gateway.upstream.peer import Peer
     from gateway.upstream.stream import Reply
@@ -25,38 +26,50 @@ HANDSHAKE_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 _MODERN = MODERN_VERSIONS[0]
 # A process may take longer to start; whether it answered late is seen at what it says to the handshake.
 SILENCE_SECONDS = 10.0
+# What HTTP says where nobody knows what `initialize` is; the others are of this moment, or of whoever asks.
+_UNKNOWN_STATUS = frozenset({400, 404, 405, 406, 415, 422})
 
 
 @dataclass(frozen=True, slots=True)
 class Modern:
-    """The server takes each request on its own."""
+    """The server takes each request on its own; `announces` says whether it tells when its tools change."""
 
     version: str
+    announces: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Legacy:
-    """The server wants a handshake; `session` is what it calls this one, None if it keeps no sessions."""
+    """The server wants a handshake; `session` is what it calls this one, None if it keeps no sessions.
+
+    `logs` says whether it can be told which log messages to send, `announces` as above.
+    """
 
     version: str
     session: str | None
+    logs: bool = False
+    announces: bool = False
+
+
+class NoHandshake(UpstreamFailed):
+    """The server knows no handshake, which a server of the modern era need not."""
 
 
 async def probe(server: str, peer: Peer, ids: Iterator[int]) -> Modern | Legacy:
     """Return the era of a server, for older ones with a handshake done; raises UpstreamFailed without a verdict."""
     answer = await _discovered(peer, ids)
     if answer is not None and _is_modern(server, answer):
-        return Modern(_MODERN)
+        return Modern(_MODERN, _announces(_member(answer, "capabilities")))
     reply = await _initialized(peer, ids)
-    if _error_code(reply.answer) == UNSUPPORTED_VERSION and _is_modern(server, require_answer(server, reply)):
+    if reply.error_code == UNSUPPORTED_VERSION and _is_modern(server, require_answer(server, reply)):
         # It has taken the probe after all, which we did not wait for, and is modern from then on.
         return Modern(_MODERN)
     return await _shaken(server, peer, reply)
 
 
-async def handshake(server: str, peer: Peer, ids: Iterator[int]) -> Legacy:
-    """Return a new session of an older server; raises UpstreamFailed."""
-    return await _shaken(server, peer, await _initialized(peer, ids))
+async def handshake(server: str, peer: Peer, ids: Iterator[int], agent: Agent | None = None) -> Legacy:
+    """Return a new session of an older server; raises UpstreamFailed, NoHandshake where it refuses as a whole."""
+    return await _shaken(server, peer, await _initialized(peer, ids, agent))
 
 
 async def _discovered(peer: Peer, ids: Iterator[int]) -> Answer | None:
@@ -73,19 +86,30 @@ async def _discovered(peer: Peer, ids: Iterator[int]) -> Answer | None:
         return None
 
 
-async def _initialized(peer: Peer, ids: Iterator[int]) -> Reply:
+async def _initialized(peer: Peer, ids: Iterator[int], agent: Agent | None = None) -> Reply:
     id_ = next(ids)
-    return await peer.ask(id_, outgoing.request(id_, "initialize", outgoing.handshake_params()), {})
+    return await peer.ask(id_, outgoing.request(id_, "initialize", outgoing.handshake_params(agent)), {})
 
 
 async def _shaken(server: str, peer: Peer, reply: Reply) -> Legacy:
-    version = _member(require_result(server, reply), "protocolVersion")
+    answer = _agreed(server, reply)
+    version = _member(answer, "protocolVersion")
     if version not in HANDSHAKE_VERSIONS:
-        raise UpstreamFailed(server, "speaks no version of MCP that this gateway speaks")
-    legacy = Legacy(version, reply.session)
+        raise NoHandshake(server, "speaks no version of MCP that this gateway speaks")
+    capabilities = _member(answer, "capabilities")
+    logs = isinstance(capabilities, dict) and "logging" in capabilities
+    legacy = Legacy(version, reply.session, logs, _announces(capabilities))
     headers = outgoing.legacy_headers(legacy.version, legacy.session)
     await peer.tell(outgoing.notification("notifications/initialized"), headers)
     return legacy
+
+
+def _agreed(server: str, reply: Reply) -> Answer:
+    refused = reply.status in _UNKNOWN_STATUS if reply.answer is None else reply.answer.error is not None
+    try:
+        return require_result(server, reply)
+    except UpstreamFailed as error:
+        raise (NoHandshake(server, error.why) if refused else error) from None
 
 
 def require_answer(server: str, reply: Reply) -> Answer:
@@ -103,10 +127,6 @@ def require_result(server: str, reply: Reply) -> Answer:
     return answer
 
 
-def _error_code(answer: Answer | None) -> int | None:
-    return answer.error.code if answer and answer.error else None
-
-
 def _is_modern(server: str, answer: Answer) -> bool:
     if answer.error is None:
         return _MODERN in _versions(_member(answer, "supportedVersions"))
@@ -117,6 +137,11 @@ def _is_modern(server: str, answer: Answer) -> bool:
     if offered and not offered & {_MODERN, *HANDSHAKE_VERSIONS}:
         raise UpstreamFailed(server, "speaks no version of MCP that this gateway speaks")
     return _MODERN in offered
+
+
+def _announces(capabilities: Any) -> bool:
+    tools = capabilities.get("tools") if isinstance(capabilities, dict) else None
+    return isinstance(tools, dict) and tools.get("listChanged") is True
 
 
 def _member(answer: Answer, name: str) -> Any:

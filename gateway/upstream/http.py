@@ -10,12 +10,13 @@ from yarl import URL
 from gateway.config.servers import is_own_header
 from gateway.errors import UpstreamFailed
 from gateway.http1.request import BadField, field_lines
+from gateway.mcp.subscriptions import TOOLS_CHANGED
 from gateway.upstream import outgoing
 from gateway.upstream.failures import MAX_ANSWER_BYTES
 from gateway.upstream.stream import Sending
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from gateway.mcp.answers import ServerRequest
     from gateway.upstream.connections import Connections
@@ -42,11 +43,20 @@ class Endpoint:
 
     # It means an address where nothing answers, whatever would.
     silence_means_older = False
+    is_one_session = False
 
-    def __init__(self, target: Target, connections: Connections, errands: Errands) -> None:
+    def __init__(
+        self,
+        target: Target,
+        connections: Connections,
+        errands: Errands,
+        changed: Callable[[], None] | None = None,
+    ) -> None:
+        """`changed` is told that the server offers something else, whenever it says so."""
         self._server = target.server
         self._connections = connections
         self._errands = errands
+        self._changed = changed
         self._configured = {name: value for name, value in target.headers.items() if not is_own_header(name)}
         self._url = URL(target.endpoint)
         self._names = frozenset(map(str.lower, self._configured))
@@ -59,17 +69,26 @@ class Endpoint:
                 self.refuse(message, headers)
         return stream.reply
 
-    def stream(self, id_: int, body: bytes, headers: Mapping[str, str]) -> Sending:
-        """Post request `id_`; what is entered with `async with` gives the messages before its answer, and then that."""
-        return self._sending("POST", headers, body, id_=id_)
+    def stream(self, id_: int, body: bytes, headers: Mapping[str, str], max_bytes: int | None = None) -> Sending:
+        """Post request `id_`; what is entered with `async with` gives the messages before its answer, and then that.
 
-    def listen(self, headers: Mapping[str, str]) -> Sending:
-        """Get the stream on which an older server says what answers nothing; it lasts until the server ends it."""
-        return self._sending("GET", headers)
+        `max_bytes` bounds all of them together.
+        """
+        return self._sending("POST", headers, body, id_=id_, max_bytes=max_bytes)
+
+    def listen(self, headers: Mapping[str, str], id_: int | None = None) -> Sending:
+        """Get the stream on which an older server says what answers nothing; it lasts until the server ends it.
+
+        With an id it is one that is taken up again, to the answer of that request.
+        """
+        return self._sending("GET", headers, id_=id_)
 
     def refuse(self, message: ServerRequest, headers: Mapping[str, str]) -> None:
-        """Answer what a server asked on a stream with a no; what it only told needs no answer."""
-        if message.id is not None:
+        """Answer what a server asked on a stream with a no; what it only told is heard if it is of its lists."""
+        if message.id is None:
+            if message.method == TOOLS_CHANGED and self._changed is not None:
+                self._changed()
+        else:
             self._errands.run(self.courtesy(outgoing.refusal(message.id, message.method), headers))
 
     def abandon(self, id_: int, headers: Mapping[str, str]) -> None:

@@ -6,16 +6,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gateway.mcp import json
-from gateway.mcp.envelope import META_CAPABILITIES, META_CLIENT_INFO, META_VERSION, RESERVED_META
-from gateway.mcp.headers import METHOD, NAME, SESSION, VERSION, encoded
+from gateway.mcp.envelope import META_CAPABILITIES, META_CLIENT_INFO, META_LOG_LEVEL, META_VERSION, RESERVED_META
+from gateway.mcp.headers import METHOD, NAME, NAMED_BY, SESSION, VERSION, encoded
 from gateway.mcp.results import SERVER_INFO
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gateway.mcp.agent import Agent
+
 NEWEST_HANDSHAKE = "2025-11-25"
-# This gateway relays no request of a server to an agent, so it declares that it can answer none.
-_CAPABILITIES: Mapping[str, Any] = {}
 
 
 def request(id_: int, method: str, params: Mapping[str, Any]) -> bytes:
@@ -36,11 +36,9 @@ def refusal(id_: bytes, method: str) -> bytes:
     return head + b',"error":{"code":-32601,"message":"Method not found"}}'
 
 
-def call_params(tool: str, arguments: Mapping[str, Any] | None, meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters of `tools/call`; `_meta` is left out where there is nothing to say."""
-    params: dict[str, Any] = {"name": tool}
-    if arguments is not None:
-        params["arguments"] = arguments
+def params_of(method: str, name: str, members: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a call; `_meta` is left out where there is nothing to say."""
+    params: dict[str, Any] = {NAMED_BY[method]: name, **members}
     if meta:
         params["_meta"] = meta
     return params
@@ -48,14 +46,28 @@ def call_params(tool: str, arguments: Mapping[str, Any] | None, meta: Mapping[st
 
 def third_party(meta: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of an agent's `_meta` goes on: trace context and foreign keys."""
-    # Without a stream to the agent there is nowhere to report progress to.
     return {key: value for key, value in meta.items() if key != "progressToken" and not key.startswith(RESERVED_META)}
 
 
-def modern_meta(version: str, meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the `_meta` of a modern request (2026-07-28, basic/index)."""
-    ours = {META_VERSION: version, META_CLIENT_INFO: SERVER_INFO, META_CAPABILITIES: _CAPABILITIES}
-    return third_party(meta) | ours
+def legacy_meta(meta: Mapping[str, Any], token: int | None = None) -> dict[str, Any]:
+    """Return the `_meta` of a request to an older server, with the gateway's own token where progress is wanted."""
+    theirs = third_party(meta)
+    return theirs if token is None else theirs | {"progressToken": token}
+
+
+def modern_meta(
+    version: str, meta: Mapping[str, Any], agent: Agent | None = None, token: int | None = None
+) -> dict[str, Any]:
+    """Return the `_meta` of a modern request (2026-07-28, basic/index): the agent can what it says, within what is
+    passed on here; without an agent, nothing."""
+    ours: dict[str, Any] = {
+        META_VERSION: version,
+        META_CLIENT_INFO: SERVER_INFO,
+        META_CAPABILITIES: agent.capabilities if agent else {},
+    }
+    if agent is not None and agent.level is not None:
+        ours[META_LOG_LEVEL] = agent.level
+    return legacy_meta(meta, token) | ours
 
 
 def modern_headers(version: str, method: str, name: str | None = None) -> dict[str, str]:
@@ -66,9 +78,10 @@ def modern_headers(version: str, method: str, name: str | None = None) -> dict[s
     return headers
 
 
-def handshake_params() -> dict[str, Any]:
-    """Return the parameters of `initialize`."""
-    return {"protocolVersion": NEWEST_HANDSHAKE, "capabilities": _CAPABILITIES, "clientInfo": SERVER_INFO}
+def handshake_params(agent: Agent | None = None) -> dict[str, Any]:
+    """Return the parameters of `initialize` for an agent that is in a session, or for the gateway itself."""
+    version, capabilities = (agent.version, agent.capabilities) if agent and agent.session else (NEWEST_HANDSHAKE, {})
+    return {"protocolVersion": version, "capabilities": capabilities, "clientInfo": SERVER_INFO}
 
 
 def legacy_headers(version: str, session: str | None) -> dict[str, str]:

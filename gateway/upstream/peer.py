@@ -23,6 +23,14 @@ class Incoming(Protocol):
         """The HTTP status, 200 where there is no HTTP."""
 
     @property
+    def last_event_id(self) -> bytes | None:
+        """Where the messages can be taken up again, None where they cannot."""
+
+    @property
+    def retry(self) -> int | None:
+        """In how many milliseconds that may be done at the earliest, None where the server does not say."""
+
+    @property
     def ended(self) -> bool:
         """Whether nothing more comes."""
 
@@ -47,14 +55,23 @@ class Peer(Protocol):
     def silence_means_older(self) -> bool:
         """Whether no answer to a probe is one: that the server is of the older era (basic/transports/stdio)."""
 
+    @property
+    def is_one_session(self) -> bool:
+        """Whether everything said is one session, so that hands are shaken once."""
+
     async def ask(self, id_: int, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Send request `id_` and return its answer; what the server asks on the way is refused."""
 
-    def stream(self, id_: int, body: bytes, headers: Mapping[str, str]) -> AbstractAsyncContextManager[Incoming]:
-        """Send request `id_` when entered; left before the answer, the server is told that nobody waits for it."""
+    def stream(
+        self, id_: int, body: bytes, headers: Mapping[str, str], max_bytes: int | None = None
+    ) -> AbstractAsyncContextManager[Incoming]:
+        """Send request `id_` when entered; left before the answer, the server is told that nobody waits for it.
 
-    def listen(self, headers: Mapping[str, str]) -> AbstractAsyncContextManager[Incoming]:
-        """Hear what an older server says that answers nothing."""
+        `max_bytes` bounds all messages together.
+        """
+
+    def listen(self, headers: Mapping[str, str], id_: int | None = None) -> AbstractAsyncContextManager[Incoming]:
+        """Hear what an older server says that answers nothing; with an id, the rest of that request's answer."""
 
     def refuse(self, message: ServerRequest, headers: Mapping[str, str]) -> None:
         """Answer what a server asked with a no; what it only told needs no answer."""

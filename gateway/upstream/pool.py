@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from yarl import URL
 
 from gateway.dial import Dialer, trust
 from gateway.errors import UpstreamFailed
+from gateway.upstream.announced import Announced
 from gateway.upstream.connections import Connections
 from gateway.upstream.errands import Errands
 from gateway.upstream.generations import Generations
@@ -20,12 +21,14 @@ from gateway.upstream.slots import Slots
 from gateway.upstream.target import StdioTarget
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
 
     from gateway.ids import Ref
     from gateway.mcp.answers import Answer
+    from gateway.mcp.params import ParamHeaders
     from gateway.mcp.tools import Tool
-    from gateway.model import Principal
+    from gateway.upstream.announced import Heard
+    from gateway.upstream.call import Call, Hear, Position
     from gateway.upstream.target import AnyTarget, Target
 
 # How long a server that was taken out of the configuration may go on with what it has begun.
@@ -56,12 +59,16 @@ class Upstreams:
         slots: Slots | None = None,
         connect: Callable[[Target], Connections] = connect,
         clock: Callable[[], float] = time.monotonic,
+        heard: Heard | None = None,
     ) -> None:
+        """`heard` is what is done when a server says that it offers something else; without it none is listened to."""
         self.slots = slots or Slots()
+        self._heard = heard
         self._connect = connect
         self._clock = clock
         self._generations: Generations[UpstreamServer | StdioServer] = Generations(config, {})
         self._retiring: set[asyncio.Task[None]] = set()
+        self._attended: dict[Hashable, Callable[[str], Hear]] = {}
         self.replace(targets, config)
 
     @property
@@ -91,21 +98,52 @@ class Upstreams:
         """Return what a server offers, by name; raises UpstreamFailed."""
         return await self._find(server).list_tools()
 
-    async def call(
-        self,
-        ref: Ref,
-        arguments: Mapping[str, Any] | None,
-        meta: Mapping[str, Any],
-        *,
-        principal: Principal,
-        config: str = "",
-    ) -> Answer:
-        """Call a tool for a principal with exactly these arguments; raises UpstreamFailed.
+    def param_headers(self, ref: Ref, config: str | None = None) -> ParamHeaders:
+        """Return which arguments of a tool are repeated in headers; raises UpstreamFailed."""
+        return self._find(ref.server, config).param_headers(ref.name)
+
+    def call(self, ref: Ref, call: Call, config: str | None = None) -> Awaitable[Answer]:
+        """Call a tool of a server, as it is named there; raises UpstreamFailed.
 
         `config` is the configuration by which that was decided: the call goes where that one says.
         Cancelling the awaiting task closes the request at the server.
         """
-        return await self._find(ref.server, config).call(ref.name, arguments, meta, principal)
+        return self._find(ref.server, config).call(call)
+
+    def resume(self, place: Position, hear: Hear, config: str | None = None) -> Awaitable[Answer]:
+        """Take up the stream of a call again and return the answer at its end; raises UpstreamFailed."""
+        return self._in_sessions(place.server, config).resume(place, hear)
+
+    def answer(self, place: Position, body: bytes, config: str | None = None) -> Awaitable[None]:
+        """Post the answer to what a server asked in a session; raises UpstreamFailed."""
+        return self._in_sessions(place.server, config).answer(place, body)
+
+    def attend(self, whose: Hashable, hear: Callable[[str], Hear], place: Position | None = None) -> None:
+        """Hand on what servers say in somebody's sessions beside calls, those that are opened later included.
+
+        `hear` makes of a server's id what hears it.
+        """
+        self._attended[whose] = hear
+        for server in self._with_sessions():
+            name = server.target.server
+            server.attend(whose, hear(name), place if place and place.server == name else None)
+
+    def ignore(self, whose: Hashable) -> None:
+        """Stop handing on what servers say in somebody's sessions."""
+        self._attended.pop(whose, None)
+        for server in self._with_sessions():
+            server.ignore(whose)
+
+    def tell(self, whose: Hashable, body: bytes) -> None:
+        """Tell every server that somebody has a session with."""
+        for server in self._with_sessions():
+            server.tell(whose, body)
+
+    def leave(self, whose: Hashable) -> None:
+        """End somebody's sessions."""
+        self._attended.pop(whose, None)
+        for server in self._with_sessions():
+            server.leave(whose)
 
     async def close(self) -> None:
         """Close every server, at once."""
@@ -117,9 +155,22 @@ class Upstreams:
     def _server(self, target: AnyTarget) -> UpstreamServer | StdioServer:
         if isinstance(target, StdioTarget):
             return StdioServer(target, self.slots, self._clock)
-        errands = Errands()
-        endpoint = Endpoint(target, self._connect(target), errands)
-        return UpstreamServer(target, endpoint, errands, self._clock)
+        errands, announced = Errands(), Announced(target.server, self._heard)
+        endpoint = Endpoint(target, self._connect(target), errands, announced.changed)
+        server = UpstreamServer(target, endpoint, errands, self._clock, announced)
+        for whose, hear in self._attended.items():
+            server.attend(whose, hear(target.server))
+        return server
+
+    def _with_sessions(self) -> Iterator[UpstreamServer]:
+        """Yield the servers of any configuration that keep sessions; a process is a session of its owner's."""
+        return (server for server in self._generations.every if isinstance(server, UpstreamServer))
+
+    def _in_sessions(self, name: str, config: str | None) -> UpstreamServer:
+        server = self._find(name, config)
+        if isinstance(server, StdioServer):
+            raise UpstreamFailed(name, "keeps no sessions")
+        return server
 
     def _same(self, name: str, target: AnyTarget) -> UpstreamServer | StdioServer | None:
         return next((server for server in self._generations.like(name) if server.target == target), None)

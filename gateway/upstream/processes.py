@@ -10,7 +10,7 @@ import logging
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway.errors import UpstreamFailed
 from gateway.in_flight import InFlight
@@ -19,11 +19,13 @@ from gateway.upstream.owner import Owner
 from gateway.upstream.starting import NotStarted, Starter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from gateway.mcp.answers import Answer
+    from gateway.mcp.params import ParamHeaders
     from gateway.mcp.tools import Tool
     from gateway.model import Principal
+    from gateway.upstream.call import Call
     from gateway.upstream.slots import Slots
     from gateway.upstream.starting import Running
     from gateway.upstream.target import StdioTarget
@@ -80,13 +82,15 @@ class StdioServer:
             self._tools = await self._listing()
         return self._tools
 
-    async def call(
-        self, tool: str, arguments: Mapping[str, Any] | None, meta: Mapping[str, Any], principal: Principal
-    ) -> Answer:
+    def param_headers(self, tool: str) -> ParamHeaders:  # noqa: ARG002 (as over HTTP)
+        """Return nothing: there are no headers on a pipe."""
+        return ()
+
+    async def call(self, call: Call) -> Answer:
         """Call a tool once, in the process of the caller's owner, which is started first where it does not run."""
-        with self._under_way, self._taken(principal) as seat:
+        with self._under_way, self._taken(call.caller) as seat:
             running = seat.running or await self._opened(seat)
-            return await running.server.call(tool, arguments, meta, principal)
+            return await running.server.call(call)
 
     async def close(self, patience: float = 0.0) -> None:
         """Let what is under way finish for up to `patience` seconds, then end every process."""

@@ -1,4 +1,7 @@
-"""Sessions of an older server, one a principal: what a server keeps for one caller no other may find there (A12)."""
+"""Sessions of an older server: one for each principal, and for each session that its agent is in (A12).
+
+What a server keeps for one caller no other may find there.
+"""
 
 from __future__ import annotations
 
@@ -20,85 +23,105 @@ IDLE_SECONDS = 300.0
 
 
 @dataclass(slots=True)
-class _Seat:
+class Seat:
+    """One place for a session; `level` is the log level that was set in it last."""
+
     opening: SingleFlight[Legacy]
-    session: Legacy | None = None
+    current: Legacy | None = None
+    level: str | None = None
     users: int = 0
     last_used: float = 0.0
 
-    async def taken(self) -> Legacy:
+    async def session(self) -> Legacy:
         """Return the session, opened first where there is none."""
-        return self.session or await self.opening()
+        return self.current or await self.opening()
 
 
 class Sessions:
-    """Opens a session where a principal has none, and closes the idle ones: the longest idle first when full."""
+    """Opens a session where somebody has none, and closes the idle ones: the longest idle first when full."""
 
     def __init__(
         self,
         server: str,
-        open_: Callable[[], Coroutine[None, None, Legacy]],
         leave: Callable[[Legacy], None],
         clock: Callable[[], float],
         max_sessions: int = MAX_SESSIONS,
     ) -> None:
         self._server = server
-        self._open = open_
         self._leave = leave
         self._clock = clock
         self._max_sessions = max_sessions
-        self._seats: OrderedDict[Hashable, _Seat] = OrderedDict()
+        self._seats: OrderedDict[Hashable, Seat] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._seats)
 
     @contextmanager
-    def seat(self, principal: Hashable) -> Iterator[Callable[[], Coroutine[None, None, Legacy]]]:
-        """Hold the principal's place while it is used; what is given back returns its session, opening one first."""
-        seat = self._seats.get(principal) or self._new(principal)
-        self._seats.move_to_end(principal)
+    def seat(self, whose: Hashable, open_: Callable[[], Coroutine[None, None, Legacy]]) -> Iterator[Seat]:
+        """Hold somebody's place while it is used; `open_` opens a session in it."""
+        seat = self._seats.get(whose) or self._new(whose, open_)
+        self._seats.move_to_end(whose)
         seat.users += 1
         try:
-            yield seat.taken
+            yield seat
         finally:
             seat.users -= 1
             seat.last_used = self._clock()
-            if seat.session is None and not seat.users:
-                self._seats.pop(principal, None)
+            if not seat.users:
+                self._vacate(whose, seat)
 
-    def lost(self, principal: Hashable, session: Legacy) -> None:
+    def current(self, whose: Hashable) -> Legacy | None:
+        """Return somebody's session, None where there is none."""
+        seat = self._seats.get(whose)
+        return seat.current if seat else None
+
+    def lost(self, whose: Hashable, session: Legacy) -> None:
         """Forget a session that the server does not know any more, unless it has been replaced already."""
-        seat = self._seats.get(principal)
-        if seat is not None and seat.session is session:
-            seat.session = None
+        seat = self._seats.get(whose)
+        if seat is not None and seat.current is session:
+            seat.current = None
+
+    def end(self, whose: Hashable) -> None:
+        """End somebody's session, if there is one; what is under way in it goes on."""
+        seat = self._seats.pop(whose, None)
+        if seat is not None:
+            self._leave_seat(seat)
 
     def close_idle(self, seconds: float = IDLE_SECONDS) -> None:
         """End the sessions that nobody has used for so long."""
         latest = self._clock() - seconds
-        for principal in [key for key, seat in self._seats.items() if not seat.users and seat.last_used <= latest]:
-            self._end(principal)
+        for whose in [key for key, seat in self._seats.items() if not seat.users and seat.last_used <= latest]:
+            self.end(whose)
 
     async def close(self) -> None:
         """End all."""
-        for principal in list(self._seats):
-            await self._seats[principal].opening.close()
-            self._end(principal)
+        for whose in list(self._seats):
+            await self._seats[whose].opening.close()
+            self.end(whose)
 
-    async def _fill(self, seat: _Seat) -> Legacy:
-        # Before the run ends: who comes between that and the moment when its first waiter goes on opens no other.
-        seat.session = await self._open()
-        return seat.session
+    def _vacate(self, whose: Hashable, seat: Seat) -> None:
+        if self._seats.get(whose) is not seat:
+            # It was ended meanwhile, and a session may have been opened in it since.
+            self._leave_seat(seat)
+        elif seat.current is None:
+            del self._seats[whose]
 
-    def _new(self, principal: Hashable) -> _Seat:
+    def _leave_seat(self, seat: Seat) -> None:
+        session, seat.current = seat.current, None
+        if session is not None:
+            self._leave(session)
+
+    def _new(self, whose: Hashable, open_: Callable[[], Coroutine[None, None, Legacy]]) -> Seat:
         if len(self._seats) >= self._max_sessions:
             idle = next((key for key, seat in self._seats.items() if not seat.users), None)
             if idle is None:
                 raise UpstreamFailed(self._server, "has too many sessions under way")
-            self._end(idle)
-        seat = self._seats[principal] = _Seat(SingleFlight(lambda: self._fill(seat)))
+            self.end(idle)
+        seat = self._seats[whose] = Seat(SingleFlight(lambda: _fill(seat, open_)))
         return seat
 
-    def _end(self, principal: Hashable) -> None:
-        seat = self._seats.pop(principal)
-        if seat.session is not None:
-            self._leave(seat.session)
+
+async def _fill(seat: Seat, open_: Callable[[], Coroutine[None, None, Legacy]]) -> Legacy:
+    # Before the run ends: who comes between that and the moment when its first waiter goes on opens no other.
+    seat.level, seat.current = None, await open_()
+    return seat.current

@@ -80,6 +80,7 @@ class Pipe:
 
     # Silence is how some older servers answer what they do not know.
     silence_means_older = True
+    is_one_session = True
 
     def __init__(self, server: str, voice: Voice) -> None:
         self.process = Process(self._heard, voice.hear, self._ended)

@@ -9,13 +9,14 @@ from gateway.errors import UpstreamFailed
 from gateway.mcp.answers import Answer, ServerRequest, Unusable, parse
 from gateway.mcp.headers import SESSION
 from gateway.mcp.sse import Events, TooLong
-from gateway.upstream.failures import BROKE_OFF, FAILURES, MAX_ANSWER_BYTES, reason
+from gateway.upstream.failures import BROKE_OFF, FAILURES, MAX_ANSWER_BYTES, failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
     from gateway.http1.head import Head
+    from gateway.mcp.sse import Event
     from gateway.upstream.connections import Connections
     from gateway.upstream.exchange import Exchange
 
@@ -34,6 +35,11 @@ class Reply:
     answer: Answer | None = None
     session: str | None = None
 
+    @property
+    def error_code(self) -> int | None:
+        """The code of the JSON-RPC error that it is, None where it is none."""
+        return self.answer.error.code if self.answer and self.answer.error else None
+
 
 class Stream:
     """What a server answers: `status` and `content_type` are known, the messages come as they are iterated over.
@@ -42,7 +48,19 @@ class Stream:
     then. Nothing is read from the server that there is no room for. Whatever fails is UpstreamFailed.
     """
 
-    __slots__ = ("_events", "_exchange", "_head", "_id", "_media_type", "_pending", "_reply", "_room", "_server")
+    __slots__ = (
+        "_events",
+        "_exchange",
+        "_head",
+        "_id",
+        "_media_type",
+        "_pending",
+        "_reply",
+        "_room",
+        "_server",
+        "last_event_id",
+        "retry",
+    )
 
     def __init__(self, server: str, exchange: Exchange, head: Head, id_: int | None, max_bytes: int | None) -> None:
         self._server = server
@@ -52,8 +70,12 @@ class Stream:
         self._id = id_
         self._room = max_bytes
         self._events = Events(MAX_ANSWER_BYTES) if self._media_type == _EVENTS else None
-        self._pending: Iterator[bytes] = iter(())
+        self._pending: Iterator[Event] = iter(())
         self._reply: Reply | None = None
+        self.last_event_id: bytes | None = None
+        """Where the stream can be taken up again, if the server said so."""
+        self.retry: int | None = None
+        """In how many milliseconds that may be done at the earliest."""
 
     @property
     def status(self) -> int:
@@ -90,16 +112,24 @@ class Stream:
     async def __anext__(self) -> ServerRequest:
         try:
             while self._reply is None:
-                for data in self._pending:
-                    message = parse(data, self._id)
+                for event in self._pending:
+                    message = parse(event.data, self._id) if event.data else ServerRequest("", None, b"")
                     if isinstance(message, ServerRequest):
+                        if event.id is not None or event.retry is not None:
+                            self._note(event, message)
                         return message
                     self._reply = Reply(self.status, message, self.session)
                     raise StopAsyncIteration
                 await self._read()
         except FAILURES as error:
-            raise UpstreamFailed(self._server, reason(error)) from error
+            raise failure(self._server, error) from error
         raise StopAsyncIteration
+
+    def _note(self, event: Event, message: ServerRequest) -> None:
+        message.event_id, message.retry = event.id, event.retry
+        # An empty id takes back the ones before it.
+        self.last_event_id = self.last_event_id if event.id is None else event.id or None
+        self.retry = self.retry if event.retry is None else event.retry
 
     async def _read(self) -> None:
         """Take in what the server sent next: some events, or all that there is where there are none."""
@@ -194,7 +224,7 @@ class Sending:
                 raise Unusable(f"answered {head.status}, and redirects are not followed")
         except FAILURES as error:
             self._close()
-            raise UpstreamFailed(self._server, reason(error)) from error
+            raise failure(self._server, error) from error
         except BaseException:
             self._close()
             raise

@@ -12,6 +12,7 @@ from gateway.ids import Ref
 from gateway.model import CredentialKind, Principal
 from gateway.upstream.pool import Upstreams
 from gateway.upstream.target import StdioTarget
+from tests.support.upstreams import call_tool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,7 +49,7 @@ async def local(
 
 async def call(upstreams: Upstreams, tool: str, who: Principal | None = None, **arguments: Any) -> Answer:
     """Call a tool."""
-    return await upstreams.call(Ref.of_tool("local", tool), arguments, {}, principal=who or caller())
+    return await call_tool(upstreams, Ref.of_tool("local", tool), arguments, {}, who or caller())
 
 
 async def text(upstreams: Upstreams, tool: str, who: Principal | None = None, **arguments: Any) -> str:
