@@ -78,12 +78,13 @@ class Handlers:
 
 
 @asynccontextmanager
-async def listening(handlers: Handlers, *, per_peer: int = 20) -> AsyncIterator[str]:
+async def listening(handlers: Handlers, *, per_peer: int = 20, proxy: str = "") -> AsyncIterator[str]:
     routes = [web.get("/", handlers.answer), web.post("/", handlers.answer), web.get("/wait", handlers.wait)]
     routes += [web.get("/large", handlers.large), web.post("/limited", handlers.limited)]
     routes += [web.post("/wait", handlers.wait), web.get("/reply", as_aiohttp(handlers.reply))]
     plain = SimpleNamespace(around=lambda request: request.match_info.handler(request))
-    runner = Runner(application(plain, routes), deadlines=Deadlines(HEAD, WRITE), per_peer=per_peer)
+    deadlines, of_proxy = Deadlines(HEAD, WRITE), lambda peer: peer == proxy
+    runner = Runner(application(plain, routes), deadlines=deadlines, per_peer=per_peer, is_proxy=of_proxy)
     async with serving(runner) as url:
         handlers.server = runner.server
         yield url
@@ -233,6 +234,13 @@ async def test_a39_one_peer_holds_only_so_many_connections_and_gets_its_place_ba
             return status(await exchange(url, GET)) == 200
 
         await until(served)
+
+
+async def test_a_trusted_proxy_holds_the_connections_of_many_peers() -> None:
+    async with listening(Handlers(), per_peer=3, proxy="127.0.0.1") as url, AsyncExitStack() as stack:
+        for _ in range(5):
+            await stack.enter_async_context(connected(url))
+        assert status(await exchange(url, GET)) == 200
 
 
 async def test_a39_half_open_connections_leave_a_good_client_served() -> None:

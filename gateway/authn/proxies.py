@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 _WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?|([0-9.]+):\d{1,5}")
 
 
+def is_trusted(peer: str, trusted: Iterable[Network]) -> bool:
+    """Say whether a connection's peer is a trusted proxy."""
+    address = parsed(peer)
+    return address is not None and any(address in network for network in trusted)
+
+
 def client_address(peer: str, forwarded_for: Iterable[str], trusted: tuple[Network, ...]) -> str:
     """Return the address to hold responsible for a request.
 

@@ -170,11 +170,13 @@ def _end_of_chunks(data: bytes | bytearray) -> int:
 class Server(web.Server):
     """Makes connections and counts them, in all and by peer."""
 
-    def __init__(self, *arguments: Any, deadlines: Deadlines, per_peer: int, **options: Any) -> None:
+    def __init__(
+        self, *arguments: Any, deadlines: Deadlines, per_peer: int, is_proxy: Callable[[str], bool], **options: Any
+    ) -> None:
         super().__init__(*arguments, **options)
-        self.head_seconds = deadlines.head
-        self.write_seconds = deadlines.write
+        self.head_seconds, self.write_seconds = deadlines.head, deadlines.write
         self._per_peer = per_peer
+        self._is_proxy = is_proxy
         self._peers: Counter[str] = Counter()
         self._open = 0
 
@@ -198,10 +200,11 @@ class Server(web.Server):
         return web.Request(message, payload, protocol, writer, task, self._loop)
 
     def admit(self, peer: str) -> bool:
-        """Count a connection and return whether it may stay; a unix socket's peer has no address and no cap."""
+        """Count a connection and return whether it may stay; a proxy's are many peers', a unix socket's nobody's."""
         self._open += 1
         self._peers[peer] += 1
-        return not peer or (self._peers[peer] <= self._per_peer and self._open <= CONNECTIONS)
+        few = self._peers[peer] <= self._per_peer or self._is_proxy(peer)
+        return not peer or (few and self._open <= CONNECTIONS)
 
     def release(self, peer: str) -> None:
         """Forget a connection."""
@@ -220,12 +223,14 @@ class Runner(web.ServerRunner):
         *,
         deadlines: Deadlines | None = None,
         per_peer: int = CONNECTIONS_PER_PEER,
+        is_proxy: Callable[[str], bool] = lambda _: False,
     ) -> None:
         """Needs a running loop."""
         server = Server(
             as_aiohttp(handler),
             deadlines=deadlines or Deadlines(),
             per_peer=per_peer,
+            is_proxy=is_proxy,
             handler_cancellation=True,
             auto_decompress=False,
             keepalive_timeout=KEEPALIVE_SECONDS,

@@ -7,30 +7,22 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from gateway.endpoints.listener import Runner, Server
 from gateway.errors import ConfigError, Mistake
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable
     from contextlib import AsyncExitStack
 
-    from gateway.endpoints.reply import Answer
+    from gateway.endpoints.listener import Runner, Server
 
 
 async def listening(
-    stack: AsyncExitStack,
-    handler: Callable[[web.Request], Awaitable[Answer]],
-    host: str,
-    port: int,
-    key: str,
-    tls: ssl.SSLContext | None = None,
+    stack: AsyncExitStack, runner: Runner, host: str, port: int, key: str, tls: ssl.SSLContext | None = None
 ) -> tuple[str, Server]:
     """Listen until the stack unwinds and return the URL and what counts its connections.
 
     Raises ConfigError, naming the key, where that cannot be.
     """
-    runner = Runner(handler)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     site = web.TCPSite(runner, host, port, ssl_context=tls)
