@@ -6,26 +6,37 @@ reaches a server. The decision names the backend, so what was decided is what is
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from gateway import audit
-from gateway.errors import InvalidCredential, NotPermitted, NotVisible
+from gateway.errors import InvalidCredential, NotVisible
+from gateway.forward import Admitted
+from gateway.ids import Ref
+from gateway.mcp.named import NAMED
 from gateway.model import Question
 from gateway.recording import Caller, Recording
+from gateway.sight import Sight, admitted, at_present
+from gateway.upstream.call import Parted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable
 
     from gateway.allowance import Allowance
     from gateway.audit import AuditTrail
     from gateway.catching_up import CatchUp
-    from gateway.ids import Ref
+    from gateway.forward import Forward
     from gateway.inventory import Inventory
+    from gateway.mcp.agent import Agent
     from gateway.mcp.answers import Answer
+    from gateway.mcp.named import Asked
     from gateway.mcp.tools import Fragment
     from gateway.model import CallDecision, Principal, Verdict
+    from gateway.outlet import Outlet
     from gateway.pdp.pdp import Pdp
-    from gateway.upstream.pool import Upstreams
+    from gateway.tickets import Ticket
 
 
 class Pep:
@@ -38,7 +49,7 @@ class Pep:
         allowance: Allowance,
         catch_up: CatchUp,
         inventory: Inventory,
-        upstreams: Upstreams,
+        forward: Forward,
         trail: AuditTrail,
         audit_arguments: bool,
     ) -> None:
@@ -46,7 +57,7 @@ class Pep:
         self._allowance = allowance
         self._catch_up = catch_up
         self._inventory = inventory
-        self._upstreams = upstreams
+        self._forward = forward
         self._trail = trail
         self._audit_arguments = audit_arguments
 
@@ -63,44 +74,112 @@ class Pep:
             with self._allowance.slot(caller, decision):
                 return await self._inventory.listing(decision.ids, caller.view)
 
-    async def call_tool(
-        self, caller: Caller, name: str, arguments: Mapping[str, Any] | None, meta: Mapping[str, Any]
-    ) -> Answer:
-        """Call the tool that policy says `name` is, with exactly the arguments that were decided on.
+    async def call(self, caller: Caller, agent: Agent, asked: Asked, outlet: Outlet) -> Answer:
+        """Have the thing that policy says is meant do what is asked, with exactly what was decided on.
 
-        Raises NotVisible, NotPermitted, UpstreamFailed, and what a list does.
+        Raises NotVisible, NotPermitted, HeadersDisagree, StateRefused, UpstreamFailed, what a list does, and Parted
+        where the server closed the stream and the agent can come back for more.
         """
-        await self._allowance.require(caller, "tools/call")
-        with Recording(self._trail, caller, "tools/call", "ToolCalled", name=audit.clipped(name)) as recording:
-            question = self._question("tools/call", caller, name=name, arguments=arguments)
+        await self._allowance.require(caller, asked.method)
+        event = NAMED[asked.method].event
+        with Recording(self._trail, caller, asked.method, event, name=audit.clipped(asked.name)) as recording:
+            if agent.session is not None:
+                recording.target["session"] = agent.session
+            question = self._question(asked.method, caller, name=asked.name, arguments=asked.arguments)
             if self._audit_arguments:
-                recording.target["arguments"] = arguments
-            decision = await recording.decided(self._pdp.call(question))
-            require_credential(decision, caller.principal)
-            if decision.ref is not None:
-                recording.target.update(id=str(decision.ref), server=decision.ref.server)
+                recording.target["arguments"] = asked.arguments
+            decision = await self._decided(recording, question)
+            # Held until the answer is there, however much is said before it.
             with self._allowance.slot(caller, decision):
-                if not decision.visible or decision.ref is None:
-                    raise NotVisible(decision.reasons)
-                if not decision.allow:
-                    raise NotPermitted(decision.reasons)
-                return await self._forwarded(recording, caller, decision, decision.ref, arguments, meta)
+                return await self._admitted(recording, question, decision, agent, asked, outlet)
 
-    async def _forwarded(
+    async def resume(self, caller: Caller, agent: Agent, ticket: Ticket, outlet: Outlet) -> Answer:
+        """Return the answer to a call whose stream the agent takes up again, if it may still see what it called.
+
+        Its arguments were decided on when it was made, and are not at hand. Raises as `call` does.
+        """
+        method, ref = ticket.method or "", Ref.parse(ticket.ref)
+        await self._allowance.require(caller, method)
+        notes = {"name": audit.clipped(ticket.name), "resumed": True, "session": agent.session}
+        with Recording(self._trail, caller, method, NAMED[method].event, **notes) as recording:
+            question = self._question(method, caller, name=ticket.name)
+            decision = await self._decided(recording, question)
+            seen = decision.visible and decision.ref == ref
+            with self._allowance.slot(caller, replace(decision, allow=seen)):
+                if not seen:
+                    raise NotVisible(decision.reasons)
+                recording.admitted = True
+                config = await self._placed(decision)
+                work = self._forward.resume(agent, ticket, outlet, recording.target, config)
+                return await self._forwarded(recording, work)
+
+    async def listen(self, caller: Caller, **session: str) -> Sight:
+        """Return what `sight` does to a caller who begins to listen, which is counted and recorded.
+
+        Raises as `list_tools`. No slot is held for as long as it listens: streams have bounds of their own.
+        """
+        await self._allowance.require(caller, "tools/list")
+        with Recording(self._trail, caller, "listen", "StreamOpened", **session) as recording:
+            decision = await recording.decided(self._pdp.list(self._question("tools/list", caller)))
+            require_credential(decision, caller.principal)
+            with self._allowance.slot(caller, decision):
+                return Sight.of(decision)
+
+    async def sight(self, caller: Caller) -> Sight:
+        """Return what the caller sees now; raises DecisionUnavailable, InvalidCredential."""
+        question = self._question("tools/list", caller)
+        decision = await self._pdp.list(at_present(question))
+        require_credential(decision, caller.principal)
+        return Sight.of(decision)
+
+    async def _admitted(
         self,
         recording: Recording,
-        caller: Caller,
+        question: Question,
         decision: CallDecision,
-        ref: Ref,
-        arguments: Mapping[str, Any] | None,
-        meta: Mapping[str, Any],
+        agent: Agent,
+        asked: Asked,
+        outlet: Outlet,
     ) -> Answer:
-        """Send a call to where the configuration says that it was decided by."""
-        config, onward = decision.config, recording.onward(meta, ref)
-        if not self._upstreams.knows(config):
-            await self._catch_up.to(config)
-        call = self._upstreams.call(ref, arguments, onward, principal=caller.principal, config=config)
-        answer = await recording.forwarded(call)
+        """Send a call on, if it is admitted, to where the configuration says that it was decided by."""
+        ref = admitted(decision)
+        asked = msgspec.structs.replace(asked, meta=recording.onward(asked.meta, ref))
+        call = Admitted(question.principal, agent, asked, ref, await self._placed(decision))
+        self._forward.require_headers(call)
+        outlet.check = lambda: self._still(question, ref)
+
+        async def again() -> str:
+            decided = await self._decided(recording, at_present(question))
+            admitted(decided, ref)
+            return await self._placed(decided)
+
+        return await self._forwarded(recording, self._forward.call(call, outlet, again, recording.target))
+
+    async def _decided(self, recording: Recording, question: Question) -> CallDecision:
+        decision = await recording.decided(self._pdp.call(question))
+        require_credential(decision, question.principal)
+        if decision.ref is not None:
+            recording.target.update(id=str(decision.ref), server=decision.ref.server)
+        return decision
+
+    async def _still(self, question: Question, ref: Ref) -> int:
+        decision = await self._pdp.call(at_present(question))
+        require_credential(decision, question.principal)
+        admitted(decision, ref)
+        return decision.revision
+
+    async def _placed(self, decision: CallDecision) -> str:
+        """Return the configuration that a decision was made by, once its servers are here."""
+        if not self._forward.knows(decision.config):
+            await self._catch_up.to(decision.config)
+        return decision.config
+
+    async def _forwarded(self, recording: Recording, work: Awaitable[Answer]) -> Answer:
+        try:
+            answer = await recording.forwarded(work)
+        except Parted:
+            recording.target["answered"] = False
+            raise
         recording.target["is_error"] = answer.is_error
         return answer
 

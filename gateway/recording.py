@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, Any, Self
 from gateway import audit
 from gateway.errors import (
     DecisionUnavailable,
+    HeadersDisagree,
     InvalidBody,
     InvalidCredential,
     LastAdmin,
     NotFound,
     OverLimit,
     Refused,
+    StateRefused,
     Unavailable,
     UpstreamFailed,
 )
 from gateway.mcp.trace_context import without_baggage
 from gateway.model import View
+from gateway.upstream.call import Parted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -58,6 +61,8 @@ class Recording:
         self._verdict: Verdict | None = None
         self._decision_seconds: float | None = None
         self._elsewhere = False
+        self.admitted = False
+        """Whether it went on although the decision alone does not say so."""
         view = {"view": caller.view.value, "at": caller.server} if caller.view is View.SERVER else {}
         self.target: dict[str, Any] = {"action": action, **view, **target}
 
@@ -85,7 +90,8 @@ class Recording:
         try:
             return await answer
         finally:
-            self.target["seconds"] = time.perf_counter() - started
+            # A server is not slow because an agent was asked something meanwhile.
+            self.target["seconds"] = time.perf_counter() - started - self.target.get("waited_seconds", 0.0)
 
     async def mutated(self, mutation: Callable[[AuditEvent], Awaitable[T]]) -> T:
         """Await a mutation of the ledger that writes the event in its own transaction; None is that nothing changed."""
@@ -112,8 +118,8 @@ class Recording:
 
     def _outcome(self, error: BaseException | None) -> AuditEvent:
         match error:
-            case None:
-                refused = self._verdict is not None and not self._verdict.allow
+            case None | Parted():
+                refused = self._verdict is not None and not self._verdict.allow and not self.admitted
                 return self._denied() if refused else self._event(self._granted, "success", None)
             case Refused() | InvalidCredential():
                 return self._denied()
@@ -138,7 +144,13 @@ class Recording:
             case UpstreamFailed():
                 self.target["detail"] = audit.clipped(error.why)
                 return self._event(self._granted, "error", "upstream_failed")
+            case StateRefused() | HeadersDisagree():
+                self.target["detail"] = audit.clipped(str(error))
+                reason = "request_state" if isinstance(error, StateRefused) else "malformed_request"
+                return self._event("AuthorizationDenied", "failure", reason)
             case asyncio.CancelledError():
+                if error.args:
+                    self.target["detail"] = audit.clipped(str(error.args[0]))
                 return self._event(self._granted, "error", "cancelled")
             case Unavailable():
                 return self._event(self._granted, "error", "ledger_unavailable")
@@ -153,7 +165,7 @@ class Recording:
     @property
     def _tenant(self) -> str | None:
         """The caller's own tenant; one that it has selected counts as soon as policy says that it may act for it."""
-        admitted = self._verdict is not None and self._verdict.allow
+        admitted = self.admitted or (self._verdict is not None and self._verdict.allow)
         return self._caller.principal.for_tenant if admitted else self._caller.principal.tenant
 
     def _event(self, type_: str, outcome: str, reason: str | None) -> AuditEvent:
