@@ -15,6 +15,7 @@ from gateway.allowance import allowance
 from gateway.audit import AuditTrail, now_ms, prune_hourly
 from gateway.audit_file import AuditFile
 from gateway.authn import CredentialIndex, LastUse
+from gateway.authn.proxies import is_trusted
 from gateway.catching_up import catching_up
 from gateway.config import Live
 from gateway.config.values import host_port
@@ -22,15 +23,15 @@ from gateway.endpoints.administration import admin_api
 from gateway.endpoints.application import Onion, application
 from gateway.endpoints.discovery import Discovery
 from gateway.endpoints.gate import Door, Gate
-from gateway.endpoints.mcp import Mcp, code_of
+from gateway.endpoints.listener import Runner
 from gateway.endpoints.ops import Ops
 from gateway.endpoints.reload import Reload
+from gateway.endpoints.replies import code_of
 from gateway.endpoints.serving import listening
 from gateway.endpoints.tenants import Tenants
 from gateway.endpoints.tls import tls_context
 from gateway.facts import Replica
 from gateway.follow import Follower
-from gateway.inventory import Inventory
 from gateway.keys import sha256
 from gateway.ledger.connect import open_ledger
 from gateway.metrics import Metrics
@@ -40,11 +41,10 @@ from gateway.pdp.high_water import HighWaterMark
 from gateway.pdp.provenance import Provenance
 from gateway.registration import Registration, Uncounted
 from gateway.replication import Replication
-from gateway.rooms import Rooms, server_keys, upstream_targets
+from gateway.rooms import Rooms
 from gateway.sidecars import Sources, sidecars
 from gateway.single_flight import SingleFlight
-from gateway.upstream.pool import Upstreams
-from gateway.upstream.slots import Slots
+from gateway.wiring import mcp_endpoint, sealing, servers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -81,23 +81,20 @@ async def running(loaded: Loaded, home: Home, *, with_sync: bool, listening: boo
 
 async def _assembled(stack: AsyncExitStack, loaded: Loaded, home: Home, *, with_sync: bool) -> Gateway:
     config, state = loaded.config, home.state
-    ledger = await open_ledger(home.ledger_url, home.replica)
-    stack.push_async_callback(ledger.close)
-    mark = HighWaterMark(state.high_water)
-    stack.push_async_callback(mark.close)
+    ledger = await _ledger(stack, home)
+    mark = _mark(stack, state)
     index = CredentialIndex()
     registration = _registration(ledger, home)
-    follower = Follower(ledger, index, mark, registration.keep)
-    await follower.refresh()
-    await ledger.note_config(loaded.hash)
-    await _counted(stack, registration)
+    follower = await _follower(ledger, index, mark, registration)
+    await _counted(stack, registration, ledger, loaded)
     children = await sidecars(stack, _sources(loaded, home, with_sync=with_sync), with_sync=with_sync)
     _follow(stack, follower, index, ledger)
     live: Live[Door]
     metrics = Metrics(lambda tenant: tenant in live.value.tenants)
     trail = await _trail(stack, ledger, config, metrics)
     gate = _gate(stack, lambda: live.value, trail)
-    upstreams, inventory = _servers(stack, loaded, ledger)
+    streams, upstreams, inventory = servers(stack, loaded, ledger, follower)
+    forward, sessions = sealing(children, upstreams)
     opa = await stack.enter_async_context(OpaClient(children.opa_url, deadline=config.opa.deadline_ms / 1000))
     rooms = Rooms(
         ledger=ledger,
@@ -110,6 +107,9 @@ async def _assembled(stack: AsyncExitStack, loaded: Loaded, home: Home, *, with_
         mark=mark,
         provenance=_provenance(stack, opa, state, follower, children),
         upstreams=upstreams,
+        forward=forward,
+        streams=streams,
+        sessions=sessions,
         inventory=inventory,
         replication=await _replication(stack, ledger, children, home.replica),
         allowance=allowance(stack, trail),
@@ -121,6 +121,26 @@ async def _assembled(stack: AsyncExitStack, loaded: Loaded, home: Home, *, with_
     return Gateway(loaded=loaded, ledger=ledger, live=live, rooms=rooms, sidecars=children, registration=registration)
 
 
+async def _ledger(stack: AsyncExitStack, home: Home) -> Ledger:
+    ledger = await open_ledger(home.ledger_url, home.replica)
+    stack.push_async_callback(ledger.close)
+    return ledger
+
+
+def _mark(stack: AsyncExitStack, state: StateDir) -> HighWaterMark:
+    mark = HighWaterMark(state.high_water)
+    stack.push_async_callback(mark.close)
+    return mark
+
+
+async def _follower(
+    ledger: Ledger, index: CredentialIndex, mark: HighWaterMark, registration: Registration | Uncounted
+) -> Follower:
+    follower = Follower(ledger, index, mark, registration.keep)
+    await follower.refresh()
+    return follower
+
+
 def _registration(ledger: Ledger, home: Home) -> Registration | Uncounted:
     token = home.state.secret(home.state.replica_token(home.replica))
     if not home.counted:
@@ -128,8 +148,11 @@ def _registration(ledger: Ledger, home: Home) -> Registration | Uncounted:
     return Registration(ledger, Replica(home.replica, sha256(token), now_ms()), now_ms)
 
 
-async def _counted(stack: AsyncExitStack, registration: Registration | Uncounted) -> None:
-    """Count this replica; a clean end takes it out of the count, a crash leaves it in."""
+async def _counted(
+    stack: AsyncExitStack, registration: Registration | Uncounted, ledger: Ledger, loaded: Loaded
+) -> None:
+    """Count this replica, with its configuration; a clean end takes it out of the count, a crash leaves it in."""
+    await ledger.note_config(loaded.hash)
     await registration.take()
     stack.push_async_callback(registration.give_up)
 
@@ -168,25 +191,6 @@ def _provenance(
     return provenance
 
 
-def _servers(stack: AsyncExitStack, loaded: Loaded, ledger: Ledger) -> tuple[Upstreams, Inventory]:
-    config = loaded.config
-    slots = Slots(config.stdio.max_processes, config.stdio.max_processes_per_tenant)
-    upstreams = Upstreams(upstream_targets(config), loaded.name, slots=slots)
-    stack.push_async_callback(upstreams.close)
-    background.run(stack, upstreams.run(), "let go of servers")
-    inventory = Inventory(
-        server_keys(config), config.tool_access.mode, list_tools=upstreams.list_tools, keep=ledger.put_inventory
-    )
-    stack.push_async_callback(inventory.close)
-    background.run(stack, _listed(inventory), "list the servers")
-    return upstreams, inventory
-
-
-async def _listed(inventory: Inventory) -> None:
-    await inventory.refresh_all()
-    await inventory.run()
-
-
 async def _trail(stack: AsyncExitStack, ledger: Ledger, config: Config, metrics: Metrics) -> AuditTrail:
     file = AuditFile(config.audit.file) if config.audit.file else None
     trail = AuditTrail(ledger.append_audit, file=file, observe=metrics.observe)
@@ -212,15 +216,16 @@ async def _served(stack: AsyncExitStack, gateway: Gateway, tracing: Tracing | No
     metrics = gateway.rooms.metrics
     ops = Ops(gateway.rooms.gate, metrics, SingleFlight(gateway.waiting_for), lambda: gateway.drifted)
     gate = gateway.rooms.gate
-    discovery, mcp = Discovery(lambda: gateway.live.value.config), Mcp(gate, tracing)
+    discovery, mcp = Discovery(lambda: gateway.live.value.config), mcp_endpoint(stack, gateway.rooms, tracing)
     endpoints: tuple[Endpoint, ...] = (discovery, mcp, ops, Tenants(gate, metrics), Reload(gate), *admin_api(gate))
     onion = Onion(lambda: gateway.live.value.config, metrics, gateway.rooms.gate.refusals.malformed)
     handler = application(onion, [route for endpoint in endpoints for route in endpoint.routes()])
     tls = tls_context(gateway.live.value.config)
-    gateway.address, listener = await listening(stack, handler, server.host, server.port, "server.port", tls)
+    public = Runner(handler, is_proxy=lambda peer: is_trusted(peer, gateway.live.value.config.server.trusted_proxies))
+    gateway.address, listener = await listening(stack, public, server.host, server.port, "server.port", tls)
     gateway.open_connections = lambda: listener.open
     if listen := gateway.live.value.config.metrics.listen:
-        private = application(onion, ops.private_routes())
+        private = Runner(application(onion, ops.private_routes()))
         await listening(stack, private, *host_port(listen), "metrics.listen")
 
 

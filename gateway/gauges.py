@@ -118,6 +118,7 @@ def _down(gateway: Gateway) -> int:
 ALONE: tuple[One, ...] = (
     One("requests_in_flight", "Requests under way.", lambda it: it.rooms.gate.in_flight.count),
     One("connections_open", "Connections of agents and admins.", lambda it: it.open_connections()),
+    One("streams_open", "Streams that are open to agents.", lambda it: len(it.rooms.streams)),
     One("draining", "1 once it was told to stop.", lambda it: it.draining),
     One("audit_pending", "Audit events that wait to be written.", lambda it: it.rooms.trail.pending),
     One("audit_room", "How many more may wait before nothing is decided.", lambda it: it.rooms.trail.room),

@@ -163,6 +163,7 @@ class Gateway:
         self.draining = True
         seconds = self.live.value.config.server.drain_seconds
         LOG.info("draining for up to %g s", seconds)
+        self.rooms.streams.end_lasting("draining")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.rooms.gate.in_flight.idle()

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from gateway.directory import Collisions
     from gateway.endpoints.gate import Gate
     from gateway.follow import Follower
+    from gateway.forward import Forward
     from gateway.inventory import Inventory
     from gateway.ledger import Ledger
     from gateway.metrics import Metrics
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from gateway.pdp.high_water import HighWaterMark
     from gateway.pdp.provenance import Provenance
     from gateway.replication import Replication
+    from gateway.sessions import Sessions
+    from gateway.streams import Streams
     from gateway.targets import Overlay
     from gateway.tenancy import Directory
     from gateway.upstream.pool import Upstreams
@@ -62,6 +65,9 @@ class Rooms:
     mark: HighWaterMark
     provenance: Provenance
     upstreams: Upstreams
+    forward: Forward
+    streams: Streams
+    sessions: Sessions
     inventory: Inventory
     replication: Replication
     allowance: Allowance
@@ -98,7 +104,7 @@ class Rooms:
             allowance=self.allowance.under(loaded.name),
             catch_up=self.catch_up,
             inventory=self.inventory,
-            upstreams=self.upstreams,
+            forward=self.forward,
             trail=self.trail,
             audit_arguments=config.audit.include_arguments,
         )

@@ -146,3 +146,15 @@ async def test_the_official_client_may_ping_in_the_older_era(shop: Shop) -> None
         with pytest.warns(MCPDeprecationWarning):
             await client.send_ping()
     assert set(shop.statuses) <= {200, 202, 405}
+
+
+async def test_the_official_client_hears_of_a_withdrawal_and_lists_again(shop: Shop) -> None:
+    admin = await shop.gateway.key()
+    async with shop.client(MODERN) as client, client.listen(tools_list_changed=True) as changes:
+        assert changes.honored.tools_list_changed
+        for verb, there in (("withdraw", False), ("restore", True)):
+            reply = await shop.gateway.admin(f"fresh/fresh/{verb}", {"tenant_id": "tenant:a"}, key=admin)
+            assert reply.status == 200
+            await anext(changes)
+            found = {tool.name for tool in (await client.list_tools()).tools}
+            assert ("fresh" in found) is there

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from gateway.endpoints.mcp import PATHS
 from tests.support.gateway import PATIENT, Portcullis, front_door
 from tests.support.routes import every_route
 
@@ -88,9 +89,7 @@ async def test_a01_a_bad_credential_is_answered_alike_whatever_is_wrong_with_it(
 
 # What each route answers to somebody without a credential; a route that is missing here fails the test below.
 UNAUTHENTICATED = {
-    ("POST", "/mcp"): 401,
-    ("POST", "/tenant/{tenant}/mcp"): 401,
-    ("POST", "/tenant/{tenant}/servers/{server}/mcp"): 401,
+    **{(method, path): 401 for method in ("POST", "GET", "DELETE") for path in PATHS},
     ("POST", "/api/admin/tools/{server}/{tool}/withdraw"): 401,
     ("POST", "/api/admin/tools/{server}/{tool}/restore"): 401,
     ("GET", "/api/admin/withdrawals"): 401,

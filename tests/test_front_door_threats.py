@@ -26,7 +26,7 @@ SPOOFED = {
     "X_User": "root", "X_Remote_User": "root", "X_Forwarded_User": "root", "X_Auth_Request_Email": "root@x",
     "X_Forwarded_Access_Token": SECRETS[0], "X_Tenant": "tenant:b", "X_Amzn_Oidc_Data": SECRETS[0], "Via": "evil",
     "Forwarded": "for=1.2.3.4", "X_Real_IP": "1.2.3.4", "X_Client_Cert": "x", "Cookie": f"session={SECRETS[1]}",
-    "Proxy_Authorization": f"Basic {SECRETS[2]}", "Mcp_Session_Id": "stolen", "Last_Event_ID": "5",
+    "Proxy_Authorization": f"Basic {SECRETS[2]}", "Last_Event_ID": "5",
     "X_Original_URL": "/api/admin", "X_Rewrite_URL": "/api/admin", "X_HTTP_Method_Override": "DELETE",
     "User_Agent": "evil/1", "Traceparent": "00-1-2-03",
 }  # fmt: skip

@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from gateway import exporting
 from gateway.audit import event
 from gateway.config.processes import TracingSettings
-from gateway.endpoints.mcp import code_of
+from gateway.endpoints.replies import code_of
 from gateway.errors import ConfigError, InvalidCredential, NotPermitted
 from gateway.tracing import Tracing
 from tests.support.agents import ask, headers, message

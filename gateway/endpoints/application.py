@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from aiohttp import HttpVersion11, web
 
 from gateway.endpoints import discovery, problems
-from gateway.endpoints.gate import INFO, TENANT_HEADER, request_info
+from gateway.endpoints.common import add_common_headers, is_admitted
+from gateway.endpoints.gate import INFO, TENANT_HEADER
+from gateway.endpoints.heads import request_info
 from gateway.errors import CredentialRequired, GatewayError, InvalidBody
-from gateway.mcp.headers import METHOD, NAME, VERSION
+from gateway.mcp.headers import LAST_EVENT, METHOD, NAME, SESSION, VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -22,15 +24,11 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("portcullis.http")
 # What a page may send beside the header of API keys, whose name is configured, and what it may read of an answer.
-SENT = f"Authorization, Content-Type, Accept, {TENANT_HEADER}, {VERSION}, {METHOD}, {NAME}"
+SENT = f"Authorization, Content-Type, Accept, {TENANT_HEADER}, {VERSION}, {METHOD}, {NAME}, {SESSION}, {LAST_EVENT}"
 # What is refused before anybody is asked, and who tries it should be seen: bodies, media types, origins, hosts.
 RECORDED = frozenset({400, 403, 408, 413, 415, 421})
 # The method that aiohttp gives to what its parser could not read; no client can send it.
 UNREADABLE = "UNKNOWN"
-EXPOSED = (
-    "WWW-Authenticate, X-Request-Id, Retry-After, "
-    "Portcullis-Revision, Portcullis-Applied, Portcullis-Matched, Portcullis-Still-Withdrawn, Portcullis-Still-Assigned"
-)
 
 
 class Onion:
@@ -47,19 +45,12 @@ class Onion:
         """Answer one request, which knows its place among the routes."""
         config = self._config()
         request[INFO] = request_info(request, config)
-        origin = request.headers.get("Origin", "")
-        admitted = origin in config.server.allowed_origins
-        if admitted and request.method == "OPTIONS" and request.version >= HttpVersion11:
+        preflighted = request.method == "OPTIONS" and request.version >= HttpVersion11
+        if preflighted and is_admitted(request, config):
             response: Answer = web.Response(status=204, headers=preflight(config))
         else:
             response = await self._answered(request, config)
-        if admitted:
-            response.headers["Access-Control-Allow-Origin"] = origin
-            response.headers["Access-Control-Expose-Headers"] = EXPOSED
-            response.headers["Vary"] = "Origin"
-        response.headers["X-Request-Id"] = request[INFO].id
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Server"] = "portcullis"  # instead of the versions of what it is made of
+        add_common_headers(response.headers, request, config)
         route = request.match_info.route.resource
         self._metrics.answered("" if route is None else route.canonical, response.status)
         return response

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohttp import web
 
 from gateway import audit
-from gateway.authn.proxies import client_address
 from gateway.endpoints import discovery
+from gateway.endpoints.heads import host_of, is_json
 from gateway.endpoints.listener import BODY_SECONDS
 from gateway.endpoints.refusals import Refusals
-from gateway.errors import CredentialError, CredentialRequired, TenantMismatch
+from gateway.errors import CredentialError, CredentialRequired, InvalidCredential, TenantMismatch
 from gateway.gcra import Limiter, Rate
 from gateway.ids import TENANT_ID
 from gateway.in_flight import InFlight
@@ -76,6 +75,11 @@ class Gate:
         """What is recorded and slowed of those who are turned away."""
         self.in_flight = InFlight()
         """Requests that passed the gate, and work that outlived its client."""
+
+    @property
+    def door(self) -> Door:
+        """The door in force."""
+        return self._current()
 
     def enter(self, request: web.Request) -> Door:
         """Return the door in force, after the checks that need no identity (A37, A38, A43).
@@ -158,6 +162,21 @@ class Gate:
         self._note_login(caller)
         return caller
 
+    async def still(self, request: web.Request, caller: Caller) -> Door:
+        """Return the door in force, where the credential of a request that goes on is as good as when it came.
+
+        Raises CredentialError, TenantMismatch.
+        """
+        door = self._current()
+        auth = door.config.auth
+        presented = door.authn.present(request.headers, request.query)
+        principal = await door.authn.authenticate(presented, discovery.resource_of(door.config, request.path))
+        selects = auth.act_as_on_mcp and is_service_key(principal)
+        now = self._placed(request, replace(caller, principal=principal), selects=selects)
+        if now.principal.identity != caller.principal.identity:
+            raise InvalidCredential("it speaks for somebody else by now", principal.kind)
+        return door
+
     def _note_login(self, caller: Caller) -> None:
         """Record that a credential is used from an address, once in ten minutes; each use has its own event."""
         who = caller.principal
@@ -189,11 +208,15 @@ class Gate:
             raise
 
     async def detached(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await work that goes on when the client disconnects: admin actions, and calls of the legacy eras."""
+        """Await work that goes on when the client disconnects, as admin actions do."""
+        return await asyncio.shield(self.detach(work))
+
+    def detach(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Begin work that does not end with its request; nobody has to wait for it."""
         task = asyncio.ensure_future(self._counted(work))
         self._detached.add(task)
         task.add_done_callback(self._finished)
-        return await asyncio.shield(task)
+        return task
 
     async def _counted(self, work: Coroutine[Any, Any, T]) -> T:
         with self.in_flight:
@@ -222,24 +245,3 @@ def placed(principal: Principal, asserted: Sequence[str], *, selects: bool) -> P
 def is_service_key(principal: Principal) -> bool:
     """Say whether this is an API key of a service: who may serve many tenants on MCP, if anybody."""
     return principal.kind is CredentialKind.API_KEY and principal.subject.startswith("service:")
-
-
-@lru_cache(maxsize=256)
-def is_json(content_type: str) -> bool:
-    """Say whether this is JSON's media type, with whatever parameters."""
-    return content_type.partition(";")[0].strip(" \t").lower() == "application/json"
-
-
-def host_of(request: web.Request) -> str:
-    """Return the Host header without its port, lower-case."""
-    host = request.headers.get("Host", "").lower()
-    return host if host.endswith("]") else host.rpartition(":")[0] or host
-
-
-def request_info(request: web.Request, config: Config) -> RequestInfo:
-    """Return the facts the gateway vouches for: its own request id, the client's address, the time."""
-    address = client_address(
-        request.remote or "", request.headers.getall("X-Forwarded-For", []), config.server.trusted_proxies
-    )
-    now_ms = audit.now_ms()
-    return RequestInfo(id=audit.uuid7(now_ms), ip=address, time=now_ms // 1000)

@@ -40,6 +40,8 @@ PROBLEMS: Mapping[type[GatewayError], Problem] = {
     errors.NotVisible: Problem(404, "Not Found", "No such thing"),
     errors.DecisionUnavailable: Problem(503, "Service Unavailable", "No policy decision is available"),
     errors.UpstreamFailed: Problem(502, "Bad Gateway"),
+    errors.UnknownSession: Problem(404, "Not Found", "No such session"),
+    errors.TooManyStreams: Problem(429, "Too Many Requests"),
     errors.NotFound: Problem(404, "Not Found"),
     errors.InvalidBody: Problem(400, "Bad Request"),
     errors.LastAdmin: Problem(409, "Conflict"),
@@ -78,7 +80,7 @@ def response_to(error: GatewayError, request_id: str, challenge: str) -> web.Res
     match error:
         case errors.InvalidCredential(kind="api_key"):
             detail = API_KEY_DETAIL
-        case errors.CredentialUndecided() | errors.TooManyRequests():
+        case errors.CredentialUndecided() | errors.TooManyRequests() | errors.TooManyStreams():
             # Rounded up: whoever comes back a moment too early is refused once more.
             headers["Retry-After"] = str(math.ceil(error.retry_after))
         case errors.InvalidBody():

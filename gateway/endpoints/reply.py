@@ -54,7 +54,7 @@ class Reply:
         self.keep_alive = request.keep_alive
         headers = self.headers
         if self.pieces:
-            headers["Content-Type"] = "application/json"
+            headers.setdefault("Content-Type", "application/json")
         headers["Content-Length"] = str(self._length)
         headers["Date"] = _date(int(time.time()))
         if not self.keep_alive:

@@ -20,6 +20,7 @@ FOLDER = Path(__file__).parents[1] / "recordings"
 # Stands for any value in an expected answer.
 PRESENT = "<present>"
 STREAM = "text/event-stream"
+LISTEN = "subscriptions/listen"
 SECONDS = 30
 
 
@@ -91,7 +92,7 @@ async def replay(recording: Recording, url: str, token: str) -> AsyncIterator[tu
         request = exchange.request(urlsplit(url).netloc, token, session)
         async with connected(url) as (reader, writer), asyncio.timeout(SECONDS):
             writer.write(request)
-            answer = await _answer(reader, json.loads(exchange.body or b"{}").get("id"))
+            answer = await _answer(reader, json.loads(exchange.body or b"{}"))
         session = answer.headers.get("mcp-session-id", session)
         yield exchange, answer
 
@@ -119,12 +120,12 @@ def _unlike(expected: Any, found: Any, where: str) -> list[str]:
     return [difference for pair in pairs for difference in _unlike(*pair)]
 
 
-async def _answer(reader: asyncio.StreamReader, id_: Any) -> Answer:
+async def _answer(reader: asyncio.StreamReader, request: Mapping[str, Any]) -> Answer:
     line, *fields = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").splitlines()
     headers = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields if field)}
     if headers.get("content-type", "").startswith(STREAM):
         # A stream that answers no request is open for as long as its client wants it to be.
-        message = await _streamed(reader, id_) if id_ is not None else None
+        message = await _streamed(reader, headers, request) if "id" in request else None
     else:
         body = await _body(reader, headers)
         message = json.loads(body) if "json" in headers.get("content-type", "") and body else None
@@ -137,16 +138,21 @@ async def _body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> byt
     return await reader.readexactly(int(headers.get("content-length", 0)))
 
 
-async def _streamed(reader: asyncio.StreamReader, id_: Any) -> Any:
+async def _streamed(reader: asyncio.StreamReader, headers: Mapping[str, str], request: Mapping[str, Any]) -> Any:
     buffer = b""
-    async for chunk in _chunks(reader):
+    async for chunk in _chunks(reader) if "transfer-encoding" in headers else _whole(reader, headers):
         *lines, buffer = (buffer + chunk).split(b"\n")
         for data in (line[5:].strip() for line in lines if line.startswith(b"data:")):
             # An event without data only gives the client an id to come back with.
             message = json.loads(data) if data else {}
-            if message.get("id") == id_ and "method" not in message:
+            # So is one that was subscribed to, which says first what for.
+            if request["method"] == LISTEN or (message.get("id") == request["id"] and "method" not in message):
                 return message
     return None
+
+
+async def _whole(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> AsyncIterator[bytes]:
+    yield await _body(reader, headers)
 
 
 async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
