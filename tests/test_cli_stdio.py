@@ -89,6 +89,31 @@ async def test_both_eras_may_speak_on_one_pipe_and_policy_holds_in_both(agent: S
     assert (await agent.ask("ping"))["result"] == {}
 
 
+async def test_progress_of_a_call_is_told_before_its_answer_under_the_agents_own_token(agent: StdioAgent):
+    for modern in (False, True):
+        params = {"name": "progress", "arguments": {"steps": 2}, "_meta": {"progressToken": "mine"}}
+        agent.send("tools/call", params, "p", modern=modern)
+        told = [await agent.receive() for _ in range(3)]
+        assert [one.get("method") for one in told] == ["notifications/progress"] * 2 + [None]
+        assert [one["params"]["progressToken"] for one in told[:2]] == ["mine"] * 2
+        assert [one["params"]["progress"] for one in told[:2]] == [0, 1]
+        # The server was given another one.
+        assert told[2]["result"]["content"][0]["text"].isdigit()
+
+
+async def test_nothing_is_promised_over_stdio_that_is_told_on_streams_alone(agent: StdioAgent):
+    answers = [
+        await agent.ask("initialize", {"protocolVersion": "2025-06-18"}),
+        await agent.ask("server/discover", modern=True),
+    ]
+    assert [one["result"]["capabilities"] for one in answers] == [{"tools": {}}] * 2
+    refused = [
+        await agent.ask("logging/setLevel", {"level": "info"}),
+        await agent.ask("subscriptions/listen", modern=True),
+    ]
+    assert [one["error"]["code"] for one in refused] == [-32601] * 2
+
+
 async def test_answers_come_in_the_order_in_which_they_are_ready(agent: StdioAgent):
     agent.send("tools/call", {"name": "hold", "arguments": {"key": "k"}}, "first")
     agent.send("tools/call", {"name": "release", "arguments": {"key": "k"}}, 2)

@@ -13,8 +13,9 @@ import pytest
 from tests.support.agents import ask
 from tests.support.files import ROOT
 from tests.support.gateway import MODERN, PATIENT, Portcullis, front_door
-from tests.support.local import asked, command
+from tests.support.local import asked, command, sent
 from tests.support.processes import alive
+from tests.support.streaming import CAN, StreamingAgent
 from tests.support.wait import until
 
 if TYPE_CHECKING:
@@ -96,6 +97,34 @@ async def test_a_process_is_told_its_tenant_and_its_secrets_by_its_environment_a
         assert found["environment"]["API_TOKEN"].endswith("/s3cret")
         assert not [word for word in found["argv"] if "s3cret" in word or tenant in word]
         assert not [name for name in found["environment"] if name.startswith(("PYTEST", "PORTCULLIS", "VIRTUAL"))]
+
+
+@pytest.mark.parametrize("version", [MODERN, "2025-11-25"])
+async def test_progress_of_a_process_is_told_on_the_stream_of_the_call_that_it_is_of(
+    gateway: Portcullis, token: Any, version: str
+):
+    async with StreamingAgent(gateway.url, {"Authorization": f"Bearer {token('tenant:a')}"}, version) as agent:
+        if version != MODERN:
+            # An agent in a session shakes hands with no process that runs already.
+            await agent.open()
+        async with agent.call("progress", {"steps": 3}, _meta={"progressToken": "mine"}) as answer:
+            *told, last = await answer.rest()
+    assert [one["params"] for one in told] == [
+        {"progressToken": "mine", "progress": step, "message": ""} for step in range(3)
+    ]
+    assert last["result"]["content"][0]["text"] != "mine"
+    shaken = [one for one in sent(gateway.folder / "trace") if one["method"] == "initialize"]
+    started = [one for one in gateway.log.splitlines() if " local (" in one and "is started" in one]
+    assert len(shaken) <= len(started)
+
+
+async def test_a_process_that_many_agents_share_asks_none_of_them_anything(gateway: Portcullis, token: Any):
+    credential = {"Authorization": f"Bearer {token('tenant:a')}"}
+    async with StreamingAgent(gateway.url, credential, "2025-11-25", CAN) as agent:
+        await agent.open()
+        for method in ("sampling/createMessage", "elicitation/create", "roots/list"):
+            answered = await agent.result("ask", {"method": method}, _meta={"progressToken": 1})
+            assert json.loads(answered["result"]["content"][0]["text"])["code"] == -32601
 
 
 async def test_what_a_process_says_on_stderr_is_a_line_of_the_log_that_turns_no_terminal(

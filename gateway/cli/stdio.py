@@ -20,7 +20,6 @@ from gateway.cli.up import put_in_force, require_folder
 from gateway.config import known_tenants, load
 from gateway.config.reloading import standing_of
 from gateway.config.watch import Watcher, on_hangup
-from gateway.endpoints.mcp import Mcp
 from gateway.endpoints.stdio import StdioAgent
 from gateway.errors import ConfigError, Mistake, Unavailable
 from gateway.ids import TENANT_ID, Mode
@@ -88,7 +87,7 @@ async def _serve(loaded: Loaded, home: Home, tenant: str, descriptors: Descripto
         background.run(stack, _settle(gateway, ready), "wait for policy and servers")
         background.run(stack, _end_when(told, streams, asyncio.current_task()), "wait for a signal")
         agent = StdioAgent(
-            Mcp(gateway.rooms.gate, goes_on=frozenset()),
+            gateway.rooms.gate,
             local_agent(tenant),
             current=lambda: gateway.live.value,
             ready=ready.wait,

@@ -1,4 +1,8 @@
-"""MCP over the standard streams of this process: one agent, both eras, a message a line, answers as they are ready."""
+"""MCP over the standard streams of this process: one agent, both eras, a message a line, answers as they are ready.
+
+Progress of its calls is passed on. It has no session, so nothing is asked of it before an answer; and its handshake
+promises neither log messages nor news of changes, for there are none.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,15 @@ import time
 from typing import TYPE_CHECKING
 
 from gateway import audit
+from gateway.endpoints.calls import replied
+from gateway.endpoints.replies import refused
 from gateway.errors import GatewayError
-from gateway.mcp import envelope, results
-from gateway.mcp.envelope import Notification, Request
-from gateway.mcp.eras import Action, classify_line
-from gateway.mcp.errors import INTERNAL_ERROR, INVALID_REQUEST, Rejection
+from gateway.mcp import envelope, named, results
+from gateway.mcp.agent import Agent
+from gateway.mcp.capabilities import relayed
+from gateway.mcp.envelope import META_CAPABILITIES, Notification, Request
+from gateway.mcp.eras import Action, Era, classify_line
+from gateway.mcp.errors import INTERNAL_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, Rejection
 from gateway.mcp.lines import Lines, one_line
 from gateway.model import RequestInfo
 from gateway.recording import Caller
@@ -22,17 +30,37 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gateway.endpoints.gate import Door, Gate
-    from gateway.endpoints.mcp import Mcp
     from gateway.mcp.eras import Route
     from gateway.model import Principal
+    from gateway.outlet import Check
 
 LOG = logging.getLogger("portcullis.stdio")
 
 MAX_UNDER_WAY = 256
 # Outside the range that JSON-RPC reserves, like those of the same meaning over HTTP.
 TOO_MANY_REQUESTS = 42900
-# What needs nobody's decision is answered while everything else still starts.
-_AT_ONCE = frozenset({Action.INITIALIZE, Action.DISCOVER, Action.PING})
+CAPABILITIES: Mapping[str, Any] = {"tools": {}}
+# What is told on a stream, or kept in a session, is not to be had here.
+_UNSERVED = frozenset({Action.LISTEN, Action.SET_LEVEL})
+
+
+class Line:
+    """The outlet of one request: what is said before its answer is a line among others."""
+
+    open = True
+
+    def __init__(self, say: Callable[[bytes], Awaitable[None]]) -> None:
+        self._say = say
+        self.check: Check | None = None
+
+    async def tell(self, message: bytes, event_id: str | None = None, retry: int | None = None) -> bool:  # noqa: ARG002
+        """Say one message; there is nothing that an agent could come back to."""
+        if message:
+            await self._say(one_line(message))
+        return True
+
+    def on_gone(self, left: Callable[[], None]) -> None:
+        """An agent that has gone has ended this process."""
 
 
 class StdioAgent:
@@ -43,14 +71,14 @@ class StdioAgent:
 
     def __init__(
         self,
-        mcp: Mcp,
+        gate: Gate,
         principal: Principal,
         *,
         current: Callable[[], Door],
         ready: Callable[[], Awaitable[object]],
         say: Callable[[bytes], Awaitable[None]],
     ) -> None:
-        self._mcp = mcp
+        self._gate = gate
         self._principal = principal
         self._current = current
         self._ready = ready
@@ -58,10 +86,6 @@ class StdioAgent:
         self._under_way: dict[str | int, asyncio.Task[None]] = {}
         self._shaken: str | None = None
         self._client: Mapping[str, Any] = {}
-
-    @property
-    def _gate(self) -> Gate:
-        return self._mcp.gate
 
     async def converse(self, chunks: AsyncIterator[bytes], patience: Callable[[], float]) -> None:
         """Answer what comes until nothing more does, and then what is under way for up to `patience()` seconds."""
@@ -86,6 +110,9 @@ class StdioAgent:
         if isinstance(route, Rejection):
             # Nothing answers what wants no answer, not even a refusal.
             await self._refused(route, silently=not isinstance(message, Request))
+        elif isinstance(message, Request) and route.action in _UNSERVED:
+            text = f"Method not found: {message.method}"
+            await self._refused(Rejection(200, METHOD_NOT_FOUND, text, id=message.id))
         elif isinstance(message, Request):
             await self._begin(message, route)
         elif isinstance(message, Notification) and message.method == "notifications/cancelled":
@@ -126,12 +153,32 @@ class StdioAgent:
         await self._say(one_line(body))
 
     async def _body(self, message: Request, route: Route) -> bytes:
-        if route.action is Action.INITIALIZE:
-            self._shaken, self._client = results.agreed(message.params.get("protocolVersion")), route.client
-        if route.action not in _AT_ONCE:
-            await self._ready()
+        # What needs nobody's decision is answered while everything else still starts.
+        match route.action:
+            case Action.INITIALIZE:
+                self._shaken, self._client = results.agreed(message.params.get("protocolVersion")), route.client
+                return results.initialize(message.id, self._shaken, CAPABILITIES)
+            case Action.DISCOVER:
+                return results.discover(message.id, CAPABILITIES)
+            case Action.PING:
+                return results.empty(message.id)
+        await self._ready()
         caller = Caller(self._principal, self._info(), client=route.client or self._client)
-        return b"".join((await self._mcp.answered(self._current(), caller, route, message)).pieces)
+        if route.action is Action.CALL_TOOL:
+            return await self._called(message, route, caller)
+        try:
+            return b"".join(results.tool_list(message.id, route.era, await self._current().pep.list_tools(caller)))
+        except GatewayError as error:
+            return b"".join(refused(error, message.id, message.method, "", route.era).pieces)
+
+    async def _called(self, message: Request, route: Route, caller: Caller) -> bytes:
+        asked = named.asked(message, route.era)
+        if isinstance(asked, Rejection):
+            return results.error(asked.id, asked.code, asked.message)
+        able = relayed(message.meta[META_CAPABILITIES]) if route.era is Era.MODERN else {}
+        agent = Agent(route.era, route.version, able)
+        work = self._current().pep.call(caller, agent, asked, Line(self._say))
+        return b"".join((await replied(work, caller, agent, asked)).pieces)
 
     def _info(self) -> RequestInfo:
         """Return the facts of a request; it comes from no address."""

@@ -75,5 +75,6 @@ def alive(pid: int) -> bool:
     """Whether a process runs; one that has ended and was not reaped does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
+        # It was there when the file was opened, perhaps, and not when it was read.
         return False
