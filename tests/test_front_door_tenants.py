@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from tests.support.backend import FakeBackend, tool
 from tests.support.files import written
 from tests.support.gateway import MODERN, PATIENT, Portcullis, front_door
 from tests.support.issuer import ABSENT
+from tests.support.streaming import StreamingAgent
 from tests.support.wait import until
 
 if TYPE_CHECKING:
@@ -307,3 +309,35 @@ async def test_check_and_doctor_ask_the_servers_that_tenants_bring_along_and_nam
     done = await asyncio.to_thread(CliRunner().invoke, main, arguments)
     assert done.exit_code == 0, done.output
     assert "the name 'find' of search/find, team-a:reports/find is offered by none of them" in done.stdout
+
+
+@pytest.mark.parametrize("version", [MODERN, "2025-11-25"])
+async def test_a_front_end_listens_for_the_tenant_that_it_acts_for_and_hears_of_its_changes_alone(
+    teams: Teams, version: str
+) -> None:
+    async def change(tool: str, tenant: str, verb: str) -> None:
+        reply = await teams.gateway.admin(f"{tool}/{verb}", {"tenant_id": tenant}, key=teams.admin)
+        assert reply.status == 200
+
+    credential = {"X-API-Key": teams.front, "X-Tenant-ID": "team-a"}
+    async with AsyncExitStack() as stack:
+        agent = await stack.enter_async_context(StreamingAgent(teams.gateway.url, credential, version))
+        if version == MODERN:
+            wanted = {"notifications": {"toolsListChanged": True}}
+            stream = await stack.enter_async_context(agent.ask("subscriptions/listen", wanted))
+            assert (await stream.next())["method"] == "notifications/subscriptions/acknowledged"
+        else:
+            await agent.open()
+            stream = await stack.enter_async_context(agent.listen())
+            # The session is of this tenant, and with another one it is not known.
+            agent.credential = {**credential, "X-Tenant-ID": "team-b"}
+            assert (await agent.result("charge"))["error"]["message"] == "No such session"
+        await change("payments/refund", "team-b", "withdraw")
+        await change("payments/refund", "team-b", "restore")
+        for verb in ("withdraw", "restore"):
+            await change("payments/charge", "team-a", verb)
+            assert (await stream.next())["method"] == "notifications/tools/list_changed"
+        # Twice, and not once more for the other tenant.
+        assert stream.seen() == stream.events
+    (event, *_) = (await teams.gateway.events(type="StreamEnded", actor__principal="service:front"))[::-1]
+    assert (event["tenant"], event["actor"]["acting_for"]) == ("team-a", "team-a")
