@@ -1,7 +1,8 @@
 """A fast hand-written MCP server to measure against: it answers both eras and does nothing with a call.
 
-`/<n>/mcp` offers n tools named `tool_<n>_<i>` and one, `slow_<n>`, that takes a second; `/jwks` serves the public
-key of the measurements' tokens. Run as `python -m bench.backend <port> <JWKS file>`.
+`/<n>/mcp` offers n tools: `slow_<n>`, that takes a second, `stream_<n>`, that reports progress as often as it is told
+before it answers, and `tool_<n>_<i>`; `/jwks` serves the public key of the measurements' tokens. Run as
+`python -m bench.backend <port> <JWKS file>`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ from bench.asking import MODERN, SLOW_SECONDS, tool_name
 
 SERVER_INFO = {"name": "bench", "version": "1"}
 CAPABILITIES: dict[str, Any] = {"tools": {}}
+STREAM_PAUSE_SECONDS = 0.0005
+PROGRESS = (
+    b'event: message\r\ndata: {"jsonrpc":"2.0","method":"notifications/progress","params":'
+    b'{"progressToken":%b,"progress":%d,"total":%d,"message":"Moved one of many amounts"}}\r\n\r\n'
+)
 DESCRIPTION = "Moves an amount from one account to another and answers the receipt. " * 4
 
 
@@ -36,8 +42,8 @@ def definition(name: str) -> dict[str, Any]:
 
 
 def listing(count: int) -> bytes:
-    """Return the result of `tools/list` for `count` tools, the slow one among them."""
-    names = [tool_name(count, index) for index in range(count - 1)] + [f"slow_{count}"]
+    """Return the result of `tools/list` for `count` tools, the slow and the streaming one among them."""
+    names = [tool_name(count, index) for index in range(count - 2)] + [f"slow_{count}", f"stream_{count}"]
     tools = [definition(name) for name in names]
     return orjson.dumps({"resultType": "complete", "ttlMs": 0, "cacheScope": "private", "tools": tools})
 
@@ -53,6 +59,23 @@ def called(params: dict[str, Any]) -> dict[str, Any]:
     arguments = params.get("arguments") or {}
     content = [{"type": "text", "text": orjson.dumps(arguments).decode()}]
     return {"resultType": "complete", "content": content, "structuredContent": arguments, "isError": False}
+
+
+async def streamed(request: web.Request, message: dict[str, Any]) -> web.StreamResponse:
+    """Report progress `count` times, `at_once` in one write, and answer."""
+    params = message["params"]
+    count, at_once = params["arguments"]["count"], params["arguments"]["at_once"]
+    token = orjson.dumps(params["_meta"]["progressToken"])
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    events = [PROGRESS % (token, number, count) for number in range(count)]
+    for first in range(0, count, at_once):
+        await response.write(b"".join(events[first : first + at_once]))
+        # Each write on its own, as a server's are that has something to do in between.
+        await asyncio.sleep(STREAM_PAUSE_SECONDS)
+    result = orjson.dumps({"jsonrpc": "2.0", "id": message["id"], "result": called(params)})
+    await response.write(b"event: message\r\ndata: " + result + b"\r\n\r\n")
+    return response
 
 
 class Backend:
@@ -72,11 +95,13 @@ class Backend:
         """Answer the key set."""
         return web.Response(body=self._jwks, content_type="application/json")
 
-    async def mcp(self, request: web.Request) -> web.Response:
+    async def mcp(self, request: web.Request) -> web.StreamResponse:
         """Answer one message."""
         message = orjson.loads(await request.read())
         if "id" not in message:
             return web.Response(status=202)
+        if message.get("params", {}).get("name", "").startswith("stream_"):
+            return await streamed(request, message)
         result = await self._result(int(request.match_info["count"]), message)
         if result is None:
             fault = {"code": -32601, "message": "Method not found"}

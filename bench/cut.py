@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.audit import AuditTrail
 from gateway.cli import main
-from gateway.endpoints.mcp import Mcp, answer
+from gateway.endpoints.mcp import Mcp
+from gateway.endpoints.replies import answer
+from gateway.forward import Admitted
 from gateway.mcp.answers import Answer
 from gateway.mcp.tools import Fragment
 from gateway.pep import Pep
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from gateway.endpoints.reply import Reply
+    from gateway.mcp.agent import Agent
+    from gateway.mcp.named import Asked
     from gateway.model import AuditEvent
+    from gateway.outlet import Outlet
     from gateway.recording import Caller
 
 NO_TOOLS = Fragment(b"", b"")
@@ -52,9 +57,9 @@ async def decide_list(pep: Pep, caller: Caller) -> Fragment:
     return NO_TOOLS
 
 
-async def decide_call(pep: Pep, caller: Caller, name: str, arguments: Any, _: Any) -> Answer:
+async def decide_call(pep: Pep, caller: Caller, _: Agent, asked: Asked, __: Outlet) -> Answer:
     """And ask OPA."""
-    await pep._pdp.call(pep._question("tools/call", caller, name=name, arguments=arguments))
+    await pep._pdp.call(pep._question("tools/call", caller, name=asked.name, arguments=asked.arguments))
     return Answer()
 
 
@@ -64,11 +69,17 @@ async def carry_out_list(pep: Pep, caller: Caller) -> Fragment:
     return await pep._inventory.listing(decision.ids, caller.view)
 
 
-async def carry_out_call(pep: Pep, caller: Caller, name: str, arguments: Any, meta: Any) -> Answer:
+async def carry_out_call(pep: Pep, caller: Caller, agent: Agent, asked: Asked, outlet: Outlet) -> Answer:
     """And call the server."""
-    decision = await pep._pdp.call(pep._question("tools/call", caller, name=name, arguments=arguments))
+    decision = await pep._pdp.call(pep._question("tools/call", caller, name=asked.name, arguments=asked.arguments))
     assert decision.ref is not None
-    return await pep._upstreams.call(decision.ref, arguments, meta, principal=caller.principal)
+    admitted = Admitted(caller.principal, agent, asked, decision.ref, decision.config)
+    return await pep._forward.call(admitted, outlet, nothing, {})
+
+
+async def nothing() -> str:
+    """Decide nothing again: the measured calls have one round."""
+    return ""
 
 
 def record(trail: AuditTrail, one: AuditEvent) -> None:
@@ -80,9 +91,9 @@ def record(trail: AuditTrail, one: AuditEvent) -> None:
 CUTS: Mapping[str, tuple[tuple[type, str, Any], ...]] = {
     "accept": ((Mcp, "post", accept),),
     "identify": ((Mcp, "post", identify),),
-    "read": ((Mcp, "answered", read),),
-    "decide": ((Pep, "list_tools", decide_list), (Pep, "call_tool", decide_call)),
-    "carry out": ((Pep, "list_tools", carry_out_list), (Pep, "call_tool", carry_out_call)),
+    "read": ((Mcp, "_routed", read),),
+    "decide": ((Pep, "list_tools", decide_list), (Pep, "call", decide_call)),
+    "carry out": ((Pep, "list_tools", carry_out_list), (Pep, "call", carry_out_call)),
     "record": ((AuditTrail, "record", record),),
     "write": (),
 }

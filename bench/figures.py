@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 # Microseconds of CPU for one request, of the gateway by question and of OPA for a call; OPA has none for lists.
 GATEWAY_BUDGET_US = {"list 50": 200, "call": 500}
 OPA_BUDGET_US = {"call": 250}
+# Microseconds of the gateway's CPU for one of a thousand notifications of a streamed call.
+NOTIFICATION_BUDGET_US = 20
+# Memory of the gateway for one stream that is open and says nothing.
+STREAM_BUDGET_KB = 20
 READY_BUDGET_SECONDS = 3.0
 ENFORCED_BUDGET_MS = 100.0
 

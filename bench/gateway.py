@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import platform
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -87,7 +85,7 @@ def run(plan: Plan) -> dict[str, Any]:
         slow = {side.name: round(slow_calls(side, stack, load, plan.era), 3) for side in (stack.direct, stack.gateway)}
         memory = {part: round(resident_mib(pid), 1) for part, pid in stack.pids.items()}
     return {
-        "machine": {"cpus": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()},
+        "machine": report.this_machine(),
         "load_average": [round(before, 2), round(load_average(), 2)],
         "era": plan.era,
         "seconds_to_ready": round(stack.seconds_to_ready, 2),

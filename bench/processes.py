@@ -69,6 +69,12 @@ def cpu_seconds(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | 2)
 
 
+def resident_now_mib(pid: int) -> float:
+    """Return the memory that a process holds now, in MiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split(maxsplit=1)[0]) / 1024
+
+
 def resident_mib(pid: int) -> float:
     """Return the most memory that a process has held so far."""
     status = Path(f"/proc/{pid}/status").read_text()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from typing import Any
 
 from rich.console import Console
@@ -86,6 +88,48 @@ def withdrawal(figures: dict[str, Any]) -> None:
     for phase in figures["phases"]:
         out.print(f"{phase['phase']}: {phase['note']}")
     out.print(machine(figures))
+
+
+def streaming(figures: dict[str, Any]) -> None:
+    """Print what `bench.streaming` measured."""
+    out = console()
+    out.print(f"CPU in µs for one of {figures['notifications']:,} notifications: of the cheapest call, and the mean")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("written at once", "way", "gateway", "backend", "gateway budget"):
+        table.add_column(column, justify="left" if column == "way" else "right")
+    for cell in figures["cells"]:
+        through = cell["side"] == "gateway"
+        table.add_row(
+            *(str(cell["at_once"]), cell["side"]),
+            *(notification_cost(cell, "gateway") if through else "", notification_cost(cell, "backend")),
+            *([notification_budget(cell)] if through else [""]),
+            end_section=through,
+        )
+    out.print(table)
+    silent = figures["open"]
+    over = "" if silent["kb_each"] <= silent["budget_kb"] else " over"
+    out.print(
+        f"{silent['streams']:,} open streams: {silent['kb_each']} KB each (budget {silent['budget_kb']}{over}); "
+        f"{silent['opening_cpu_us_each']['gateway']} µs to open one; CPU while nothing happened: "
+        + ", ".join(f"{part} {percent} %" for part, percent in silent["idle_cpu_percent"].items())
+    )
+    out.print(machine(figures))
+
+
+def notification_cost(cell: dict[str, Any], part: str) -> str:
+    """Return what a process spent on one notification."""
+    return f"{cell['cheapest_cpu_us'][part]:.1f} {cell['mean_cpu_us'][part]:.1f}"
+
+
+def notification_budget(cell: dict[str, Any]) -> str:
+    """Return the budget, marked where it was not kept."""
+    allowed = cell["budget_us"]
+    return f"{allowed}" if cell["cheapest_cpu_us"]["gateway"] <= allowed else f"{allowed} over"
+
+
+def this_machine() -> dict[str, Any]:
+    """Return what figures are measured on."""
+    return {"cpus": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()}
 
 
 def machine(figures: dict[str, Any]) -> str:

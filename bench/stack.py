@@ -49,10 +49,10 @@ class Tokens:
         key = ECKey.generate_key("P-256", {"use": "sig", "alg": "ES256"}, auto_kid=True)
         return cls(f"http://127.0.0.1:{port}", key)
 
-    def mint(self, tenant: str) -> str:
+    def mint(self, tenant: str, subject: str = "agent") -> str:
         """Return an access token (RFC 9068) for an agent of a tenant, good for an hour."""
         now = int(time.time())
-        claims = {"iss": self.issuer, "sub": "agent", "aud": AUDIENCE, "iat": now, "exp": now + 3600}
+        claims = {"iss": self.issuer, "sub": subject, "aud": AUDIENCE, "iat": now, "exp": now + 3600}
         header = {"alg": "ES256", "kid": self.key.kid, "typ": "at+jwt"}
         return jwt.encode(header, claims | {"tenant_id": tenant}, self.key)
 

@@ -28,6 +28,7 @@ from mcp import Client, StdioServerParameters
 
 from gateway.ids import Ref
 from gateway.model import CredentialKind, Principal
+from gateway.upstream.call import Call
 from gateway.upstream.owner import Owner
 from gateway.upstream.pool import Upstreams
 from gateway.upstream.processes import StdioServer
@@ -54,6 +55,7 @@ for line in iter(sys.stdin.buffer.readline, b""):
 COMMAND = (sys.executable, "-IS", "-c", SERVER)
 CALLER = Principal("user:bench", CredentialKind.JWT, "bench", "https://issuer.example.com")
 ARGUMENTS = {"amount": 10, "currency": "EUR", "note": "y" * 100}
+CALL = Call("tools/call", "echo", {"arguments": ARGUMENTS}, {}, CALLER, CALLER.identity)
 
 
 async def by_each(stack: AsyncExitStack) -> dict[str, Callable[[], Awaitable[object]]]:
@@ -61,7 +63,7 @@ async def by_each(stack: AsyncExitStack) -> dict[str, Callable[[], Awaitable[obj
     upstreams = Upstreams({"local": StdioTarget("local", COMMAND)})
     stack.push_async_callback(upstreams.close)
     ref = Ref.of_tool("local", "echo")
-    await upstreams.call(ref, ARGUMENTS, {}, principal=CALLER)
+    await upstreams.call(ref, CALL)
     server = upstreams._generations.newest["local"]  # noqa: SLF001 (the pipe by itself is nobody else's to ask)
     assert isinstance(server, StdioServer)
     running = server._seats[Owner.of(CALLER)].running  # noqa: SLF001
@@ -79,7 +81,7 @@ async def by_each(stack: AsyncExitStack) -> dict[str, Callable[[], Awaitable[obj
 
     return {
         "the pipe alone": by_pipe,
-        "as the corridor calls": lambda: upstreams.call(ref, ARGUMENTS, {}, principal=CALLER),
+        "as the corridor calls": lambda: upstreams.call(ref, CALL),
         "the official SDK's client": lambda: client.call_tool("echo", ARGUMENTS),
     }
 
@@ -113,7 +115,7 @@ async def starts(rounds: int) -> tuple[list[float], float]:
     for _ in range(rounds):
         upstreams = Upstreams({"local": StdioTarget("local", COMMAND)})
         began = time.perf_counter()
-        await upstreams.call(Ref.of_tool("local", "echo"), {}, {}, principal=CALLER)
+        await upstreams.call(Ref.of_tool("local", "echo"), CALL)
         took.append((time.perf_counter() - began) * 1000)
         memory = guard_megabytes(upstreams)
         await upstreams.close()

@@ -151,7 +151,7 @@ async def theirs(url: str) -> AsyncIterator[Ask]:
                 events, answer = Events(MAX_ANSWER_BYTES), None
                 async for data in response.content.iter_any():
                     for event in events.feed(data):
-                        answer = parse(event, id_)
+                        answer = parse(event.data, id_)
                 return answer
 
         yield ask

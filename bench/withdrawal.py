@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import platform
 import sys
 import time
 from collections import defaultdict
@@ -196,7 +194,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         phases = [phase("idle", uvloop.run(trials(stack, options.trials, options.seconds)), "")]
         phases.append(loaded(stack, load, options))
     return {
-        "machine": {"cpus": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()},
+        "machine": report.this_machine(),
         "load_average": [round(before, 2), round(load_average(), 2)],
         "phases": phases,
     }
