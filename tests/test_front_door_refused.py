@@ -10,12 +10,19 @@ if TYPE_CHECKING:
     from tests.conftest import World
 
 
+def call(params: dict[str, object]) -> dict[str, object]:
+    return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "detail"),
     [
         (b"{", {}, "the body is not JSON"),
         ([], {}, "batches are not served"),
         ({"jsonrpc": "2.0", "id": 1, "method": "resources/list"}, {}, "Method not found: resources/list"),
+        ({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"cursor": "2"}}, {}, "params.cursor is none"),
+        (call({"name": ["charge"]}), {}, "params.name must be a string"),
+        (call({"name": "charge", "arguments": [1]}), {}, "params.arguments must be an object"),
         (b"{}", {"Content_Type": "text/plain"}, "Content-Type must be application/json"),
     ],
 )

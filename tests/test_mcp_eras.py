@@ -121,6 +121,16 @@ def test_a_name_that_a_header_cannot_carry_comes_in_its_sentinel(name):
     assert isinstance(verdict, Route)
 
 
+def test_a_cursor_that_was_never_handed_out_is_refused_in_both_eras_and_none_is_none():
+    for sent, http in (
+        (modern("tools/list", {"cursor": "2"}), 400),
+        ((headers({}), Request(1, "tools/list", {"cursor": ""})), 200),
+    ):
+        refused = classify(*sent)
+        assert (refused.status, refused.code, refused.id) == (http, -32602, 1)
+    assert classify(headers({}), Request(1, "tools/list", {"cursor": None})).action is Action.LIST_TOOLS
+
+
 def test_a_plain_name_may_come_in_a_sentinel_too():
     assert isinstance(classify(*modern(Mcp_Name="=?base64?Y2hhcmdl?=")), Route)
 

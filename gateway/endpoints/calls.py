@@ -50,6 +50,7 @@ class Calls:
         """Answer a request that asks one named thing."""
         asked = named.asked(message, agent.era, request.headers)
         if isinstance(asked, Rejection):
+            self.lines.gate.refusals.malformed(caller.request, asked.message, caller.principal)
             if caller.trace is not None:
                 with caller.trace as trace:
                     trace.failed_with(asked.code)

@@ -191,7 +191,7 @@ class Mcp:
         return answer(results.empty(id_))
 
     async def list_tools(self, asking: Asking) -> Reply:
-        """List exactly what policy shows; there is one page, so no cursor is one of ours."""
+        """List exactly what policy shows, on one page."""
         tools = await asking.door.pep.list_tools(asking.caller)
         return answer(*results.tool_list(asking.message.id, asking.route.era, tools))
 

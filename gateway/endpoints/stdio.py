@@ -174,6 +174,7 @@ class StdioAgent:
     async def _called(self, message: Request, route: Route, caller: Caller) -> bytes:
         asked = named.asked(message, route.era)
         if isinstance(asked, Rejection):
+            self._gate.refusals.malformed(caller.request, asked.message, self._principal)
             return results.error(asked.id, asked.code, asked.message)
         able = relayed(message.meta[META_CAPABILITIES]) if route.era is Era.MODERN else {}
         agent = Agent(route.era, route.version, able)

@@ -200,6 +200,9 @@ def _routed(era: Era, version: str, request: Request, client: Any) -> Route | Re
     eras, action = METHODS.get(request.method, (frozenset(), None))
     if action is None or era not in eras:
         return Rejection(status(era, METHOD_NOT_FOUND), METHOD_NOT_FOUND, f"Method not found: {request.method}")
+    if action is Action.LIST_TOOLS and request.params.get("cursor") is not None:
+        # There is one page, so none was ever handed out (server/utilities/pagination).
+        return Rejection(status(era, INVALID_PARAMS), INVALID_PARAMS, "params.cursor is none that was handed out")
     return Route(era, version, action, _client(client))
 
 
