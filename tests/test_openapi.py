@@ -132,6 +132,12 @@ async def test_answers_are_what_the_contract_says(office: World) -> None:
         hold(await office.gateway.http(method, filled, body, **clerk.header), method, path)
 
 
+async def test_head_is_answered_as_get_is_without_the_body(office: World) -> None:
+    for path in (KEYS, TOKENS, ROLES, "/api/auth/whoami", "/api/audit", "/api/admin/withdrawals"):
+        reply = await office.gateway.http("HEAD", path, **root(office).header)
+        assert (reply.status, reply.body) == ((await root(office).get(path)).status, b"")
+
+
 async def test_the_contract_is_served_as_it_stands_in_the_documentation(office: World) -> None:
     reply = await office.gateway.http("GET", "/api/v1/openapi.json")
     assert (reply.status, reply.json) == (200, CONTRACT)

@@ -131,7 +131,9 @@ class Contract:
     def _of(self, request: web.Request) -> _Operation:
         resource = request.match_info.route.resource
         assert resource is not None
-        return self._operations[request.method, resource.canonical]
+        # HEAD is GET without the body (RFC 9110, section 9.3.2), and answered by the same route.
+        method = "GET" if request.method == "HEAD" else request.method
+        return self._operations[method, resource.canonical]
 
     def _operation(self, described: Mapping[str, Any]) -> _Operation:
         body = self._resolved(described.get("requestBody", {}))
