@@ -666,6 +666,18 @@ async def test_events_of_any_text_are_kept(ledger: Ledger):
     assert not (await ledger.audit_chain()).breaks
 
 
+@pytest.mark.parametrize("odd", ["\0", "user:\0", "\ud800"])
+async def test_text_that_no_column_holds_is_looked_for_like_any_other(ledger: Ledger, odd: str):
+    await ledger.add_credential(credential(), event())
+    assert await ledger.credential(odd) is None
+    assert [one.id for one in await ledger.credentials_page(after=odd)] == ["c_1"]
+    assert await ledger.audit_page(AuditFilter(principal=odd)) == ()
+    acted = told(0, principal=odd, target={"name": odd})
+    await ledger.append_audit([acted])
+    found = await ledger.audit_page(AuditFilter(principal=odd, target=odd))
+    assert [one for _, one in found] == [acted]
+
+
 # --- the chain ------------------------------------------------------------------------------------------------------
 
 

@@ -60,10 +60,10 @@ def columns(
 ) -> Columns:
     """Return the columns of an event."""
     more = (actor.get("principal"), target.get("id") or target.get("name"))
-    return Columns(time, *map(_column, (type_, outcome, tenant, reason, *more)))
+    return Columns(time, *map(column, (type_, outcome, tenant, reason, *more)))
 
 
-def _column(text: Any) -> Any:
+def column(text: Any) -> Any:
     """Return text that every database takes: no NUL, no halves of surrogate pairs. The body has it as it was."""
     if not isinstance(text, str):
         return None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import LastAdmin
 from gateway.ledger import rows, trail
+from gateway.ledger.chain import column
 from gateway.ledger.statements import bump, only_one
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def page_of(after: str | None, limit: int, wanted: Mapping[str, str | None]) -> 
     values = tuple(given.values())
     cursor = f"coalesce((select number from credential where id = ?{where}), 0)"  # noqa: S608
     sql = f"select {_COLUMNS} from credential where number > {cursor}{where} order by number limit ?"  # noqa: S608
-    return sql, (after or "", *values, *values, limit)
+    return sql, (column(after or ""), *values, *values, limit)
 
 
 async def add_credential(tx: Transaction, pen: Pen, credential: Credential, event: AuditEvent) -> int:

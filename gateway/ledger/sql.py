@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from gateway.ledger import credentials, rows, statements, trail
+from gateway.ledger.chain import column
 from gateway.ledger.values import AuditFilter, Binding
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class SqlLedger(ABC):
 
     async def credential(self, credential_id: str) -> Credential | None:
         """Return the credential with this id, live or not; None if there is none."""
-        found = await self._read(credentials.CREDENTIAL, credential_id)
+        found = await self._read(credentials.CREDENTIAL, column(credential_id))
         return rows.credential(found[0]) if found else None
 
     async def credentials_page(

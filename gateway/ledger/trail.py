@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.ledger import rows
-from gateway.ledger.chain import ORIGIN, UNCHAINED, Verification, Verifier, columns, event_hash, link
+from gateway.ledger.chain import ORIGIN, UNCHAINED, Verification, Verifier, column, columns, event_hash, link
 from gateway.ledger.transaction import Again
 
 if TYPE_CHECKING:
@@ -144,10 +144,10 @@ def page_of(wanted: AuditFilter, after: int | None, limit: int, *, newest_first:
         (beyond, after),
         ("tenant = ?", wanted.scope),
         ("tenant = ?", wanted.tenant),
-        ("principal = ?", wanted.principal),
+        ("principal = ?", column(wanted.principal)),
         ("type = ?", wanted.type),
         ("outcome = ?", wanted.outcome),
-        ("target = ?", wanted.target),
+        ("target = ?", column(wanted.target)),
         ("time >= ?", wanted.since),
         ("time < ?", wanted.until),
     )
