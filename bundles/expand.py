@@ -180,6 +180,7 @@ def _settings(config: Config) -> dict[str, Any]:
         "default_role": config.auth.default_role,
         "anonymous": not config.auth.enabled or config.auth.allow_anonymous,
         "act_as_on_mcp": config.auth.act_as_on_mcp,
+        "several_issuers": len(config.auth.oidc.trusted) > 1,
     }
 
 

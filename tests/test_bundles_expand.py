@@ -211,6 +211,7 @@ def test_settings_and_roles_are_data() -> None:
         "default_role": None,
         "anonymous": True,
         "act_as_on_mcp": False,
+        "several_issuers": False,
     }
     assert data["rbac"]["bindings"] == {"user:root": {"global": {"admin": {"https://idp.example.com": True}}}}
     assert data["rbac"]["roles"]["viewer"] == dict.fromkeys(

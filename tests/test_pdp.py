@@ -44,7 +44,7 @@ def snapshot(**changes: Any) -> dict[str, Any]:
             "config": "c1",
             "settings": {
                 "on_stale": "deny", "max_staleness_seconds": 86_400, "default_role": "developer", "anonymous": False,
-                "act_as_on_mcp": False,
+                "act_as_on_mcp": False, "several_issuers": False,
             },
             "flat": {
                 "tool": {id_.partition("/")[2]: {"server": "payments", "id": id_} for id_ in IDS},

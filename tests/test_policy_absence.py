@@ -122,6 +122,7 @@ def test_a_missing_part_of_the_data_admits_nothing(judge: tuple[str, Judge]):
 
 CHARGE = {"action": "tools/call", "principal": JO, "target": {"name": "charge"}}
 READING = {"action": "mcp_servers:read", "principal": JO, "target": {"tenant": "tenant:a"}}
+ROOTED = {"action": "mcp_servers:read", "principal": {"subject": "user:root"}, "target": {"tenant": None}}
 IN_A_GROUP = {"action": "tools/list", "principal": {"tenant": "tenant:a", "groups": ["data"]}}
 TOKEN = {
     "action": "tools/list",
@@ -139,6 +140,7 @@ BELOW: list[tuple[str, str, str, dict[str, Any]]] = [
     ("front_door", "portcullis_data", "settings.default_role", CHARGE),
     ("egress", "portcullis_data", "settings.anonymous", {"action": "tools/list", "principal": ANONYMOUS}),
     ("teams", "portcullis_data", "settings.act_as_on_mcp", {"action": "tools/list", "principal": FRONT}),
+    ("front_door", "portcullis_data", "settings.several_issuers", ROOTED),
     ("front_door", "portcullis_data", "withdrawn.global", CHARGE),
     ("front_door", "portcullis_data", "withdrawn.tenant", CHARGE),
     ("front_door", "portcullis_data", "rbac.roles", CHARGE),

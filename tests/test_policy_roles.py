@@ -45,7 +45,7 @@ def held(world: Document, who: Document, scope: str) -> set[str]:
     counting = {"global", scope} if not tied else {scope} & {home}
     found = {own} if own and home in counting else set()
     lines = [] if who["kind"] == "tenant_token" else [line for line in world["lines"] if is_about(line, who)]
-    found |= {role for _, role, at, _, holds in lines if holds and at in counting}
+    found |= {role for _, role, at, issuer, holds in lines if holds and at in counting and is_clear(world, who, issuer)}
     if found or own or who["kind"] == "tenant_token" or who["acting_for"]:
         return found
     in_egress = world["mode"] == "egress" and bool(counting)
@@ -59,6 +59,11 @@ def is_about(line: tuple[str, str, str, str | None, bool], who: Document) -> boo
     return line[0] in (who["subject"], *(f"group:{group}" for group in who["groups"])) and (
         line[3] in (None, who["issuer"])
     )
+
+
+def is_clear(world: Document, who: Document, issuer: str | None) -> bool:
+    """Whether an assignment can be of this person alone: among several issuers one without an issuer is nobody's."""
+    return issuer is not None or who["kind"] != "jwt" or not world["several"]
 
 
 def grants(world: Document, names: set[str]) -> set[str]:
@@ -125,6 +130,7 @@ def worlds(draw: st.DrawFn) -> Document:
         "default": draw(st.sampled_from((None, "developer", "viewer", "custom"))),
         "anonymous": draw(st.booleans()),
         "act_as": draw(st.booleans()),
+        "several": draw(st.booleans()),
         "roles": {**BUILT_IN, "custom": custom},
         "tenants": {"x": True, "y": True, "asleep": False},
         "configured": configured,
@@ -189,6 +195,7 @@ def documents(world: Document) -> Document:
                 "default_role": world["default"],
                 "anonymous": world["anonymous"],
                 "act_as_on_mcp": world["act_as"],
+                "several_issuers": world["several"],
             },
             "flat": {"tool": {"a": {"server": "s", "id": "s/a"}}, "prompt": {}, "resource": {}, "template": {}},
             "contested": {},

@@ -52,9 +52,18 @@ _assigned_at(scope) := {role |
 	_held(issuers)
 }
 
-_held(issuers) if issuers[""] == true
+_held(issuers) if {
+	issuers[""] == true
+	_nobody_else
+}
 
 _held(issuers) if issuers[input.principal.issuer] == true
+
+# Equal names from two issuers are different principals, so that among several a binding without an issuer, which may
+# be from before there were several, is no person's.
+_nobody_else if input.principal.kind != "jwt"
+
+_nobody_else if data.portcullis_data.settings.several_issuers == false
 
 _own_at(scope) := {input.principal.credential.role |
 	_own_role

@@ -27,6 +27,17 @@ test_what_is_held_everywhere_is_held_at_every_tenant_and_not_the_other_way_round
 	_held(_person, bound, "global") == {"viewer"}
 }
 
+test_among_several_issuers_what_names_none_is_no_persons_and_still_a_keys if {
+	several := object.union(fixture.front_door, {"settings": {"several_issuers": true}})
+	bound := {"user:jo": {"tenant:acme": {"keeper": {"": true}}}}
+	bindings.at(_here) == set() with input as _person
+		with data.portcullis_data as several
+		with data.portcullis_live as object.union(fixture.live, {"bindings": bound})
+	bindings.at(_here) == {"keeper"} with input as fixture.with_key(_person, null)
+		with data.portcullis_data as several
+		with data.portcullis_live as object.union(fixture.live, {"bindings": bound})
+}
+
 test_a_person_may_hold_roles_in_other_tenants_and_a_key_may_not if {
 	bound := {"user:jo": {"tenant:umbra": {"keeper": {"": true}}}}
 	_held(_person, bound, "tenant:umbra") == {"keeper"}
