@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gateway.errors import NotPermitted
@@ -73,14 +73,21 @@ class Tenancy:
             recording.target["count"] = len(servers)
             usable = await asyncio.gather(*(self._usable(caller, one.id) for one in servers))
             tools = {one.id: names for one, names in zip(servers, usable, strict=True)}
-            # Asked for its own sake, and no refusal of anything that was asked for.
-            operates = (await self._pdp.admin(question(caller, OPERATE, None))).allow
+            operates = await self._operates(caller)
             return Offering(servers, tools, await self._directory.collisions(tenant) if operates else None)
 
     async def permit_metrics(self, caller: Caller, tenant: str) -> None:
         """Raise NotPermitted unless the caller may read the metrics of this tenant."""
         with Recording(self._trail, caller, READ_METRICS, "AuthorizationGranted", tenant=tenant) as recording:
             await self._require(recording, caller, READ_METRICS, tenant)
+
+    async def _operates(self, caller: Caller) -> bool:
+        """Say whether the caller is an operator; asked for its own sake, and no refusal of anything that was asked for.
+
+        One who acts for the tenant is asked about as who it is, because nobody who acts reads about servers elsewhere.
+        """
+        itself = replace(caller, principal=replace(caller.principal, acting_for=None))
+        return (await self._pdp.admin(question(itself, OPERATE, None))).allow
 
     async def _usable(self, caller: Caller, server: str) -> list[str]:
         """Return the tools that the caller may use at the endpoint of that server alone, by their names there."""

@@ -35,6 +35,13 @@ async def refused(world: World, expected: int, path: str = WITHDRAW, body: Any =
     return reply.json
 
 
+@pytest.mark.parametrize("body", [None, {}, {"tenant_id": None}, {"tenant_id": "tenant:a"}])
+async def test_who_acts_for_one_tenant_does_nothing_to_another_or_to_all(world: World, body: Any) -> None:
+    for action in ("withdraw", "restore"):
+        path = f"/api/admin/tools/payments/refund/{action}"
+        await refused(world, 403, path, body, X_API_Key=world.admin_key, X_Tenant_ID="tenant:b")
+
+
 @pytest.mark.parametrize("action", ["withdraw", "restore"])
 @pytest.mark.parametrize(
     "body",

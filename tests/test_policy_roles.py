@@ -80,7 +80,7 @@ def may(world: Document, who: Document, question: Document) -> bool:
     if selected and (who["tenant"] or who["kind"] not in ("jwt", "api_key") or not world["tenants"].get(selected)):
         return False
     if question["kind"] is None:
-        return administers(world, who, question)
+        return administers(world, who, question) and selected in (None, question["target"]["tenant"])
     if not world["tenants"].get(tenant, world["mode"] == "egress"):
         return False
     if who["kind"] == "anonymous":

@@ -77,6 +77,7 @@ default permitted := false
 permitted if {
 	_allowed
 	_may_select
+	_within
 	_grants
 }
 
@@ -136,6 +137,11 @@ _may_select if {
 	permits(role, "tenant:act_as")
 }
 
+# Who acts for a tenant has no business outside of it: its trail is where the deed is told.
+_within if input.principal.acting_for == null
+
+_within if input.target.tenant == input.principal.acting_for
+
 # Nobody hands out more than is held where it is handed out.
 _grants if is_null(input.target.grants)
 
@@ -167,6 +173,11 @@ reasons contains {"code": "missing_permission", "layer": "role", "permission": "
 reasons contains {"code": "missing_permission", "layer": "role", "permission": input.action} if {
 	not _about_servers
 	not _allowed
+}
+
+reasons contains {"code": "outside_selected_tenant", "layer": "role"} if {
+	not _about_servers
+	not _within
 }
 
 reasons contains {"code": "exceeds_own_rights", "layer": "role"} if {
