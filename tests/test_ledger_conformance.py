@@ -547,9 +547,10 @@ ROLES = Admins(0, frozenset(("admin", "owner")))
         credential("c_2", role="viewer"),
         binding(role="admin", scope="tenant:tenant:a"),
         binding(role="viewer"),
+        binding("service:keyless", role="admin"),
         None,
     ],
-    ids=["expired", "of a tenant", "replaced", "no admin", "bound in a tenant", "bound as another", "nobody"],
+    ids=["expired", "of a tenant", "replaced", "no admin", "bound in a tenant", "bound to less", "keyless", "nobody"],
 )
 async def test_the_last_live_global_admin_cannot_be_revoked(ledger: Ledger, other: Credential | Binding | None):
     await ledger.add_credential(admin("c_1"), event("kept"))
@@ -576,6 +577,16 @@ async def test_an_admin_is_revoked_where_another_one_is_left(ledger: Ledger, oth
         await ledger.assign_role(other, event())
     admins = other if isinstance(other, Admins) else ROLES
     assert await ledger.revoke_credential("c_1", "user:root", 60, event(), admins=admins)
+
+
+async def test_a_service_with_the_role_is_an_admin_for_as_long_as_it_has_a_key_that_is_good_everywhere(ledger: Ledger):
+    await ledger.assign_role(binding("service:ci", role="admin"), event())
+    await ledger.add_credential(credential("c_1", principal="service:ci"), event())
+    await ledger.add_credential(credential("c_2", principal="service:ci", tenant="tenant:a"), event())
+    await ledger.add_credential(admin("c_3"), event())
+    assert await ledger.revoke_credential("c_3", "user:root", 60, event(), admins=ROLES)
+    with pytest.raises(LastAdmin):
+        await ledger.revoke_credential("c_1", "user:root", 60, event(), admins=ROLES)
 
 
 async def test_the_last_admin_by_a_role_cannot_be_demoted_and_others_can(ledger: Ledger):

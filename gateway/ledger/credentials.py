@@ -34,7 +34,12 @@ _LIVE = "revoked_at is null and (expires_at is null or expires_at > ?)"
 _ADMIN_KEYS = f"""
     select role, count(*) from credential
     where tenant is null and role is not null and replaced_by is null and {_LIVE} group by role"""  # noqa: S608
-_ADMIN_BINDINGS = "select role, count(*) from binding where scope = 'global' and revoked_at is null group by role"
+# A service that has no key that is good everywhere is nobody; whether there is a person only its issuer knows.
+_ADMIN_BINDINGS = f"""
+    select role, count(*) from binding
+    where scope = 'global' and revoked_at is null and (substr(principal, 1, 8) <> 'service:' or principal in
+        (select principal from credential where tenant is null and replaced_by is null and {_LIVE}))
+    group by role"""  # noqa: S608
 
 
 def page_of(after: str | None, limit: int, wanted: Mapping[str, str | None]) -> tuple[str, Row]:
@@ -138,7 +143,7 @@ async def _mark(tx: Transaction, credential_id: str) -> int:
 
 
 async def _live_admins(tx: Transaction, at: int, admins: Admins) -> int:
-    found = [*await tx.fetch(_ADMIN_KEYS, at), *await tx.fetch(_ADMIN_BINDINGS)]
+    found = [*await tx.fetch(_ADMIN_KEYS, at), *await tx.fetch(_ADMIN_BINDINGS, at)]
     return admins.config + sum(int(count) for role, count in found if role in admins.roles)
 
 
