@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 
 import pytest
+from joserfc.util import urlsafe_b64decode, urlsafe_b64encode
 from multidict import CIMultiDict
 
 from gateway import keys
@@ -15,7 +17,7 @@ from gateway.config.schema import ApiKey, Auth, Oidc
 from gateway.errors import CredentialError, CredentialRequired, InvalidCredential, KeysUnavailable, LedgerStale
 from gateway.model import ANONYMOUS, Credential, CredentialKind
 from tests.support.clock import Clock
-from tests.support.issuer import Issuer, auth_of, make_key
+from tests.support.issuer import ABSENT, Issuer, auth_of, make_key
 from tests.support.tokens import admit, refused
 from tests.support.wait import until
 
@@ -197,6 +199,32 @@ async def test_a_key_is_still_good_while_the_issuer_is_away(make):
         with pytest.raises(KeysUnavailable):
             await admit(authn, away.mint())
         assert (await authn.authenticate(header(GOOD))).subject == "user:root"
+
+
+@pytest.mark.parametrize("algorithm", ["none", "HS256", "RS1", ["ES256"], None, 5, ABSENT])
+async def test_a_token_of_a_wrong_algorithm_is_refused_before_there_are_keys_and_fetches_none(make, algorithm):
+    async with Issuer().serve() as away:
+        away.status = 503
+        await refused(make(oidc=auth_of(away).oidc), resigned(away.mint(), alg=algorithm))
+        assert away.requests.total() == 0
+
+
+@pytest.mark.parametrize("claims", [{"exp": 1}, {"sub": ""}, {"tenant_id": None}, {"nonce": "x"}])
+async def test_a_token_that_no_key_would_make_good_is_refused_while_the_issuer_is_away(make, claims):
+    async with Issuer().serve() as away:
+        away.status = 503
+        authn = make(oidc=auth_of(away).oidc)
+        await refused(authn, away.mint(**claims))
+        with pytest.raises(KeysUnavailable):
+            await admit(authn, away.mint())
+
+
+def resigned(token, **changes):
+    """Return a token with other members of its header, under the signature that it had."""
+    head, _, rest = token.partition(".")
+    found = json.loads(urlsafe_b64decode(head.encode())) | changes
+    kept = {name: value for name, value in found.items() if value is not ABSENT}
+    return f"{urlsafe_b64encode(json.dumps(kept).encode()).decode()}.{rest}"
 
 
 async def test_a_revocation_counts_from_the_moment_the_index_is_replaced(issuer):

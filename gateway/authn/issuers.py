@@ -82,12 +82,12 @@ class Issuers:
         return found.verified.principal
 
     async def _verified(self, token: str, digest: bytes) -> _Remembered:
-        header, claimed = peek(token)
-        name = claimed.get("iss")
+        read = peek(token)
+        name = read.claims.get("iss")
         issuer = self._issuers.get(name) if isinstance(name, str) else None
         if issuer is None:
             raise bad("of an issuer that is not trusted")
-        verified = await issuer.verify(token, header, digest, self._clock())
+        verified = await issuer.verify(token, read, digest, self._clock())
         return self._remember(digest, issuer, verified)
 
     def _remember(self, digest: bytes, issuer: Issuer, verified: Verified) -> _Remembered:
