@@ -76,6 +76,11 @@ async def test_a_bad_body_is_refused_and_changes_nothing(world: World, action: s
     assert problem["errors"]
 
 
+async def test_a_body_that_is_no_json_is_told_so_once(world: World) -> None:
+    (mistake,) = (await refused(world, 400, body=b"{"))["errors"]
+    assert mistake["detail"].startswith("the body is not JSON: ")
+
+
 async def test_every_mistake_of_a_body_is_named(world: World) -> None:
     problem = await refused(world, 400, body={"tenant_id": 5, "kind": 5, "reason": "x", "until": "y"})
     assert {mistake["field"] for mistake in problem["errors"]} == {"tenant_id", "kind", "reason", "until"}

@@ -177,7 +177,7 @@ def _decoded(body: bytes) -> Any:
     try:
         return json.decode(body)
     except Malformed as error:
-        raise InvalidBody((("", f"not JSON: {error}"),)) from error
+        raise InvalidBody((("", str(error)),)) from error
 
 
 def _typed(text: str, schema: Mapping[str, Any]) -> Any:
