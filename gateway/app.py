@@ -9,6 +9,7 @@ import aiohttp
 
 from bundles.collisions import collisions
 from bundles.overlay import config_withdrawals
+from bundles.reach import reach
 from bundles.signing import ensure_key, verification_keys
 from gateway import background, observed
 from gateway.allowance import allowance
@@ -92,7 +93,6 @@ async def _assembled(stack: AsyncExitStack, loaded: Loaded, home: Home, *, with_
     live: Live[Door]
     metrics = Metrics(lambda tenant: tenant in live.value.tenants)
     trail = await _trail(stack, ledger, config, metrics)
-    gate = _gate(stack, lambda: live.value, trail)
     streams, upstreams, inventory = servers(stack, loaded, ledger, follower)
     forward, sessions = sealing(children, upstreams)
     opa = await stack.enter_async_context(OpaClient(children.opa_url, deadline=config.opa.deadline_ms / 1000))
@@ -102,7 +102,7 @@ async def _assembled(stack: AsyncExitStack, loaded: Loaded, home: Home, *, with_
         index=index,
         metrics=metrics,
         trail=trail,
-        gate=gate,
+        gate=_gate(stack, lambda: live.value, trail),
         opa=opa,
         mark=mark,
         provenance=_provenance(stack, opa, state, follower, children),
@@ -115,6 +115,7 @@ async def _assembled(stack: AsyncExitStack, loaded: Loaded, home: Home, *, with_
         allowance=allowance(stack, trail),
         catch_up=catching_up(stack, upstreams.knows),
         overlay=config_withdrawals,
+        reach=reach,
         collisions=collisions,
     )
     live = _in_force(stack, rooms.door(loaded))

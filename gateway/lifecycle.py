@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 class Targets:
     """What an admin may name: servers and tenants of the configuration, and what is withdrawn by it.
 
-    `is_member(tenant, server)` says whether the tenant may know that there is this server.
+    `is_member(tenant, server)` says whether the tenant may know that there is this server, and
+    `is_offered(tenant, ref)` whether it may know of this on it.
     """
 
     has_server: Callable[[str], bool]
     is_member: Callable[[str, str], bool]
+    is_offered: Callable[[str, Ref], bool]
     has_tenant: Callable[[str], bool]
     has_tool: Callable[[Ref], bool]
     withdrawn_by_config: Callable[[Ref, str | None], bool]
@@ -44,6 +46,16 @@ class Done:
     applied: Applied
     matched: bool = True
     still_withdrawn: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A withdrawal as somebody may see it: `by` is None for whoever is of a tenant, `at` in ms since the epoch."""
+
+    ref: Ref
+    tenant: str | None
+    by: str | None
+    at: int
 
 
 class Lifecycle:
@@ -78,12 +90,21 @@ class Lifecycle:
         applied = await self._replication.applied(revision)
         return Done(revision, applied, still_withdrawn=await self._still_withdrawn(ref, tenant))
 
-    async def withdrawals(self, caller: Caller, tenant: str | None) -> tuple[Withdrawal, ...]:
-        """Return the runtime withdrawals that concern a tenant, or with None all of them."""
+    async def withdrawals(self, caller: Caller, tenant: str | None) -> tuple[Shown, ...]:
+        """Return the runtime withdrawals that concern a tenant, or with None all of them.
+
+        Who is of a tenant is shown only those of what that tenant is offered, and not who made them: both would tell
+        of what is the operator's alone.
+        """
         with Recording(self._trail, caller, "mcp_servers:read", "AuthorizationGranted", tenant=tenant) as recording:
             await self._require(recording, caller, "mcp_servers:read", None, tenant)
             every = await self._ledger.withdrawals()
-            return tuple(one for one in every if self._concerns(one, tenant))
+            found = [one for one in every if self._concerns(one, tenant)]
+            home = caller.principal.tenant
+            if home is None:
+                return tuple(Shown(one.ref, one.tenant, one.by, one.at) for one in found)
+            offered = [one for one in found if self._targets.is_offered(home, one.ref)]
+            return tuple(Shown(one.ref, one.tenant, None, one.at) for one in offered)
 
     async def permit(self, caller: Caller, action: str) -> None:
         """Raise NotPermitted unless the caller may do this for every tenant."""

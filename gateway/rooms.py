@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from gateway.replication import Replication
     from gateway.sessions import Sessions
     from gateway.streams import Streams
-    from gateway.targets import Overlay
+    from gateway.targets import Overlay, Reach
     from gateway.tenancy import Directory
     from gateway.upstream.pool import Upstreams
     from gateway.upstream.target import AnyTarget
@@ -73,6 +73,7 @@ class Rooms:
     allowance: Allowance
     catch_up: CatchUp
     overlay: Overlay
+    reach: Reach
     collisions: Collisions
 
     def pdp(self, config: Config) -> Pdp:
@@ -97,7 +98,7 @@ class Rooms:
             ledger=self.ledger,
             trail=self.trail,
             replication=self.replication,
-            targets=targets(config, self.inventory, self.overlay),
+            targets=targets(config, self.inventory, self.overlay, self.reach),
         )
         pep = Pep(
             pdp=pdp,

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 # The withdrawals of a configuration by canonical id (docs/policy.md, `withdrawn`).
 Overlay = Callable[["Config"], Mapping[str, Any]]
+# What says of a configuration whether its lists let something through to a tenant.
+Reach = Callable[["Config"], Callable[[str, "Ref"], bool]]
 
 
-def targets(config: Config, inventory: Inventory, overlay: Overlay) -> Targets:
+def targets(config: Config, inventory: Inventory, overlay: Overlay, reach: Reach) -> Targets:
     """Return the look-ups that the admin actions need; `overlay` reads the withdrawals of a configuration."""
 
     def withdrawn(ref: Ref, tenant: str | None) -> bool:
@@ -40,6 +42,7 @@ def targets(config: Config, inventory: Inventory, overlay: Overlay) -> Targets:
     return Targets(
         has_server=lambda server: server in config.mcp_servers or server in owners,
         is_member=is_member,
+        is_offered=reach(config),
         has_tenant=membership.known.__contains__,
         has_tool=lambda ref: ref.kind is Kind.TOOL and ref.name in inventory.names(ref.server),
         withdrawn_by_config=withdrawn,

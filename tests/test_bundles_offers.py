@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from bundles.expand import Collision, Expander, Expansion
+from bundles.reach import reach
 from gateway.config.tenants import Catalog
 from gateway.facts import ServerInventory
-from tests.support.configs import front_door, lists, members, server
+from gateway.ids import Ref
+from tests.support.configs import egress, front_door, lists, members, server
 
 if TYPE_CHECKING:
     from gateway.config import Config
@@ -47,6 +49,18 @@ def test_a_catalog_offers_a_shared_server_and_narrows_what_config_yaml_offers():
     assert set(data["sets"][share["allow"]]) == {"s/x", "s/y"}
     assert set(data["sets"][share["deny"]]) == {"s/y"}
     assert "tool" not in data["tenants"]["b"]
+
+
+def test_what_reaches_a_tenant_passes_every_list_on_the_way_and_of_a_server_that_is_anothers_nothing_does():
+    narrowed = server(tools=lists(deny=["*_internal"]), tool_access=members(a=lists(allow=["x", "y_*"])))
+    config = with_catalog(shared(s=narrowed), "a", servers={"s": {"tools": {"deny_list": ["x"]}}})
+    config = with_catalog(config, "b", mcp_servers={"own": BACKEND | {"tools": {"allow_list": ["z"]}}})
+    asked = [("a", "s/x"), ("a", "s/y_1"), ("a", "s/y_internal"), ("a", "s/z"), ("a", "b:own/z"), ("a", "t/x")]
+    asked += [("b", "s/y_1"), ("b", "b:own/z"), ("b", "b:own/y"), ("c", "s/y_1")]
+    reaches = reach(config)
+    assert [one for one in asked if reaches(one[0], Ref.parse(one[1]))] == [("a", "s/y_1"), ("b", "b:own/z")]
+    everybody = reach(egress({"s": server(tools=lists(deny=["x"]))}))
+    assert [name for name in ("x", "y") if everybody("anybody", Ref.of_tool("s", name))] == ["y"]
 
 
 def test_what_a_tenant_brings_along_is_under_a_key_of_its_own_and_offered_to_nobody_else():

@@ -214,13 +214,13 @@ async def test_withdrawals_are_listed_to_who_may_read_them_and_by_tenant(world: 
     async def listed(key: str, query: str = "") -> Any:
         reply = await world.gateway.http("GET", f"/api/admin/withdrawals{query}", X_API_Key=key)
         return reply.status, [
-            (one["tool"], one["tenant_id"], one["by"]) for one in (reply.json.get("withdrawals") or ())
+            (one["tool"], one["tenant_id"], one.get("by")) for one in (reply.json.get("withdrawals") or ())
         ]
 
     try:
         for tenant in (None, "tenant:a", "tenant:b"):
-            await world.gateway.admin("payments/beta_tool/withdraw", {"tenant_id": tenant}, key=world.admin_key)
-        every = {("beta_tool", tenant, "user:root") for tenant in (None, "tenant:a", "tenant:b")}
+            await world.gateway.admin("payments/charge/withdraw", {"tenant_id": tenant}, key=world.admin_key)
+        every = {("charge", tenant, "user:root") for tenant in (None, "tenant:a", "tenant:b")}
         status, found = await listed(keys["viewer"])
         assert (status, set(found)) == (200, every)
         status, found = await listed(keys["tenant admin"])
@@ -231,4 +231,25 @@ async def test_withdrawals_are_listed_to_who_may_read_them_and_by_tenant(world: 
         assert (await listed(keys["auditor"]))[0] == 403
         assert (await listed(keys["viewer"], "?tenant_id="))[0] == 400
     finally:
-        await world.gateway.admin("payments/beta_tool/restore", None, key=world.admin_key)
+        await world.gateway.admin("payments/charge/restore", None, key=world.admin_key)
+
+
+async def test_who_is_of_a_tenant_learns_of_withdrawals_no_tool_that_it_is_not_offered_and_not_who_made_them(
+    world: World, keys: dict[str, str]
+) -> None:
+    made = [(tool, tenant) for tool in ("refund", "beta_tool") for tenant in (None, "tenant:b")]
+    try:
+        for tool, tenant in made:
+            await world.gateway.admin(f"payments/{tool}/withdraw", {"tenant_id": tenant}, key=world.admin_key)
+        for query in ("", "?tenant_id=tenant:b"):
+            seen = await world.gateway.http("GET", f"/api/admin/withdrawals{query}", X_API_Key=keys["tenant admin"])
+            rows = seen.json["withdrawals"]
+            # `beta_tool` is no tool of tenant:b's, by its allow_list.
+            assert {(row["tool"], row["tenant_id"]) for row in rows} == {("refund", None), ("refund", "tenant:b")}
+            assert not [row for row in rows if "by" in row]
+        every = await world.gateway.http("GET", "/api/admin/withdrawals?tenant_id=tenant:b", X_API_Key=world.admin_key)
+        assert {(row["tool"], row["tenant_id"]) for row in every.json["withdrawals"]} == set(made)
+        assert {row["by"] for row in every.json["withdrawals"]} == {"user:root"}
+    finally:
+        for tool in ("refund", "beta_tool"):
+            await world.gateway.admin(f"payments/{tool}/restore", None, key=world.admin_key)

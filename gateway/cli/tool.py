@@ -66,7 +66,7 @@ def restore(office: Office, server: str, name: str, kind: str, tenant: str | Non
 def list_(office: Office) -> None:
     """List what is withdrawn at runtime."""
     found = office.do("listWithdrawals")["withdrawals"] if office.server else office.look(_withdrawals)
-    rows = ((_id(one), one["tenant_id"] or "everybody", one["by"], moment(one["at"])) for one in found)
+    rows = ((_id(one), one["tenant_id"] or "everybody", one.get("by", ""), moment(one["at"])) for one in found)
     office.show(("what", "withdrawn from", "by", "at"), rows, found, empty="nothing is withdrawn at runtime")
 
 

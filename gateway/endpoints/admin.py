@@ -13,6 +13,7 @@ from gateway.ids import Kind, Ref
 
 if TYPE_CHECKING:
     from gateway.endpoints.entry import Entry, Reception
+    from gateway.lifecycle import Shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Admin:
         """List runtime withdrawals: all of them, or those that concern `?tenant_id=` or the caller's tenant."""
         entry = await self.reception.enter(request)
         found = await entry.door.lifecycle.withdrawals(entry.caller, entry.tenant)
-        return shown({"withdrawals": [named(one.ref, one.tenant) | {"by": one.by, "at": one.at} for one in found]})
+        return shown({"withdrawals": [row(one) for one in found]})
 
 
 def target_of(request: web.Request, kind: Kind) -> Ref:
@@ -66,6 +67,11 @@ def target_of(request: web.Request, kind: Kind) -> Ref:
 def meant(entry: Entry) -> tuple[Kind, str | None]:
     """Return `kind` and `tenant_id` of an admin body: without a kind a tool is meant, without a tenant everybody."""
     return Kind(entry.body.get("kind", Kind.TOOL)), entry.body.get("tenant_id")
+
+
+def row(one: Shown) -> dict[str, Any]:
+    """Return a withdrawal as it is listed."""
+    return named(one.ref, one.tenant) | ({} if one.by is None else {"by": one.by}) | {"at": one.at}
 
 
 def named(ref: Ref, tenant: str | None) -> dict[str, Any]:
