@@ -224,5 +224,5 @@ async def test_an_older_client_that_hangs_up_stops_nothing(relay: Relay, version
 
 
 async def finished(relay: Relay, era: str) -> list[dict[str, Any]]:
-    """Return the events of calls that a server answered."""
-    return await relay.gateway.events(type="ToolCalled", outcome="success", target__server=era)
+    """Return the events so far of calls that a server answered."""
+    return await relay.gateway.events_by_now(type="ToolCalled", outcome="success", target__server=era)

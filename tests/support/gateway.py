@@ -11,6 +11,7 @@ import signal
 import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -256,20 +257,20 @@ class Portcullis:
 
         That somebody was let in is an event beside what a request was for, and left out unless it is asked for.
         """
+        return await until(lambda: self.events_by_now(**wanted), what=f"an audit event with {wanted}")
 
-        async def found() -> list[dict[str, Any]]:
-            status, out, err = await self.cli("audit", "tail", "--json", "-n", "2000")
-            assert status == 0, err
-            every = [json.loads(line) for line in out.splitlines()]
-            meant = [one for one in every if "type" in wanted or one["type"] != "AuthenticationSucceeded"]
-            return [one for one in meant if all(_at(one, path) == value for path, value in wanted.items())]
-
-        return await until(found, what=f"an audit event with {wanted}")
+    async def events_by_now(self, **wanted: Any) -> list[dict[str, Any]]:
+        """Return those of these events that are written already, perhaps none."""
+        status, out, err = await self.cli("audit", "tail", "--json", "-n", "2000")
+        assert status == 0, err
+        every = [json.loads(line) for line in out.splitlines()]
+        meant = [one for one in every if "type" in wanted or one["type"] != "AuthenticationSucceeded"]
+        return [one for one in meant if all(_at(one, path) == value for path, value in wanted.items())]
 
 
 def elsewhere() -> str:
-    """Return an address that nobody else has."""
-    return f"2001:db8:{secrets.token_hex(2)}:{secrets.token_hex(2)}::1"
+    """Return an address that nobody else has, as the gateway writes it."""
+    return str(ip_address(f"2001:db8:{secrets.token_hex(2)}:{secrets.token_hex(2)}::1"))
 
 
 def _at(event: Mapping[str, Any], path: str) -> Any:
