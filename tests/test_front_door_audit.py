@@ -13,7 +13,7 @@ from gateway import audit
 from gateway.ledger.connect import open_ledger
 from gateway.state import StateDir
 from tests.support.agents import headers, message
-from tests.support.gateway import MODERN, Portcullis, front_door
+from tests.support.gateway import MODERN, Portcullis, elsewhere, front_door
 from tests.support.raw import connected, request
 from tests.support.wait import until
 
@@ -170,20 +170,20 @@ async def test_the_file_and_the_ledger_have_the_same_events_and_neither_has_a_se
 
 
 async def test_a_client_that_hangs_up_takes_no_event_along(guarded: World) -> None:
-    before, params = len(guarded.backend.calls), {"name": "charge", "arguments": {}}
+    before, params, address = len(guarded.backend.calls), {"name": "charge", "arguments": {}}, elsewhere()
     lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers(MODERN, "tools/call", params).items()]
     lines += ["Content-Type: application/json", f"Authorization: Bearer {guarded.token('tenant:a')}"]
     body = json.dumps(message(MODERN, "tools/call", params)).encode()
     for number in range(30):
         arrived = len(guarded.backend.calls)
         async with connected(guarded.gateway.url) as (_, writer):
-            writer.write(request("POST /mcp HTTP/1.1", *lines, "X-Forwarded-For: 192.0.2.80", body=body))
+            writer.write(request("POST /mcp HTTP/1.1", *lines, f"X-Forwarded-For: {address}", body=body))
             if number % 2:
                 # Some hang up while the server answers, the others perhaps before anybody has read their request.
                 await until(lambda: len(guarded.backend.calls) > arrived)  # noqa: B023 (awaited within the loop)
     await only_event(guarded, await guarded.gateway.rpc("tools/list", token=guarded.token("tenant:a")))
     called = len(guarded.backend.calls) - before
-    events = [event for event in written(guarded.gateway) if event["source"].get("ip") == "192.0.2.80"]
+    events = [event for event in written(guarded.gateway) if event["source"].get("ip") == address]
     assert len(events) >= called >= 15
     assert {(event["outcome"], event["reason"]) for event in events} <= {("success", None), ("error", "cancelled")}
 
