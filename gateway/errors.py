@@ -14,6 +14,7 @@ GatewayError
 │       └── LedgerStale          the ledger has been away for too long to believe in keys and tokens
 ├── TooManyRequests              too often; worth a retry after a while
 │   └── OverLimit                a tenant has used up what it may have
+├── Crowded                      there is no room for a body beside those that others are sending
 ├── TenantMismatch               an asserted tenant is not the credential's
 ├── Refused                      policy decided against it; carries the reasons
 │   ├── NotVisible               the caller must not learn that it exists
@@ -126,6 +127,10 @@ class TooManyRequests(GatewayError):
     def __init__(self, why: str, retry_after: float) -> None:
         self.retry_after = retry_after
         super().__init__(why)
+
+
+class Crowded(GatewayError):
+    """There is no room for what somebody sends beside what is being read from others; worth a retry."""
 
 
 REASONS = {"requests_per_minute": "over_rate", "max_concurrent_requests": "over_concurrency"}

@@ -14,7 +14,8 @@ from aiohttp import web
 from gateway.audit import AuditTrail
 from gateway.config import Config
 from gateway.endpoints.application import Onion, application
-from gateway.endpoints.gate import Gate
+from gateway.endpoints.bodies import Bodies
+from gateway.endpoints.gate import INFO, Gate, request_info
 from gateway.endpoints.listener import Deadlines, Runner
 from gateway.endpoints.reply import Reply, as_aiohttp
 from gateway.metrics import Metrics
@@ -61,7 +62,8 @@ class Handlers:
         """Read the body as the endpoints do, with little patience."""
         config = Config.model_validate({"mcp_servers": {}})
         trail = AuditTrail(nothing)
-        gate = Gate(lambda: pytest.fail("no door is asked for"), trail, body_seconds=HEAD)
+        gate = Gate(lambda: pytest.fail("no door is asked for"), trail, bodies=Bodies(HEAD))
+        request[INFO] = request_info(request, config)
         body = await gate.body(request, SimpleNamespace(config=config))
         return web.Response(text=str(len(body)))
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aiohttp import web
 
 from gateway import audit
+from gateway.authn.failures import key_of
 from gateway.endpoints import discovery
+from gateway.endpoints.bodies import Bodies
 from gateway.endpoints.heads import host_of, is_json
-from gateway.endpoints.listener import BODY_SECONDS
 from gateway.endpoints.refusals import Refusals
-from gateway.errors import CredentialError, CredentialRequired, InvalidCredential, TenantMismatch
+from gateway.errors import CredentialError, CredentialRequired, Crowded, InvalidCredential, TenantMismatch
 from gateway.gcra import Limiter, Rate
 from gateway.ids import TENANT_ID
 from gateway.in_flight import InFlight
@@ -64,9 +65,9 @@ class Gate:
         current: Callable[[], Door],
         trail: AuditTrail,
         *,
-        body_seconds: float = BODY_SECONDS,
+        bodies: Bodies | None = None,
     ) -> None:
-        self._body_seconds = body_seconds
+        self._bodies = bodies or Bodies()
         self._current = current
         self._trail = trail
         self._detached: set[asyncio.Task[Any]] = set()
@@ -101,7 +102,10 @@ class Gate:
         return door
 
     async def body(self, request: web.Request, door: Door) -> bytes:
-        """Return the whole body; a slow one is 408, one over `max_body_bytes` is 413, another media type is 415."""
+        """Return the whole body; a slow one is 408, one over `max_body_bytes` is 413, another media type is 415.
+
+        Raises Crowded, recorded, where there is no room for it beside what others are sending.
+        """
         limit = door.config.server.max_body_bytes
         if request.content.is_eof():
             # It came together with the head, as most do: there is nothing to wait for.
@@ -115,17 +119,12 @@ class Gate:
         return body
 
     async def _slow_body(self, request: web.Request, limit: int) -> bytes:
-        """Return the body as it arrives, not much more of it than the limit."""
-        chunks = bytearray()
+        info = request[INFO]
         try:
-            async with asyncio.timeout(self._body_seconds):
-                async for chunk in request.content.iter_any():
-                    chunks += chunk
-                    if len(chunks) > limit:
-                        break
-        except TimeoutError:
-            raise web.HTTPRequestTimeout from None
-        return bytes(chunks)
+            return await self._bodies.read(request.content, limit, key_of(info.ip))
+        except Crowded:
+            self.refusals.crowded(info)
+            raise
 
     async def identify(self, request: web.Request, door: Door) -> Caller:
         """Return who asks; every way to fail is recorded with its true reason (A01, A05, A49).

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from gateway.endpoints.reply import Answer
 
 HEAD_SECONDS = 10.0
-BODY_SECONDS = 15.0
 WRITE_SECONDS = 30.0
 KEEPALIVE_SECONDS = 75.0
 # After the drain nothing is owed to what is still under way; it is cancelled.

@@ -35,6 +35,7 @@ PROBLEMS: Mapping[type[GatewayError], Problem] = {
     errors.KeysUnavailable: Problem(503, "Service Unavailable", "The issuer's signing keys are not available"),
     errors.LedgerStale: Problem(503, "Service Unavailable", "Keys and tokens cannot be checked at the moment"),
     errors.TooManyRequests: Problem(429, "Too Many Requests"),
+    errors.Crowded: Problem(503, "Service Unavailable"),
     errors.TenantMismatch: Problem(403, "Forbidden", "Access denied: the tenant is not the credential's"),
     errors.NotPermitted: Problem(403, "Forbidden", "Access denied: insufficient permissions"),
     errors.NotVisible: Problem(404, "Not Found", "No such thing"),

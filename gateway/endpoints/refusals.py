@@ -59,6 +59,10 @@ class Refusals:
         who = _of(principal) if principal else {}
         self._note("RequestRefused", info, reason="malformed_request", target={"detail": audit.clipped(why)}, **who)
 
+    def crowded(self, info: RequestInfo) -> None:
+        """Record a request whose body there was no room for."""
+        self._note("RequestRefused", info, reason="too_much_at_once")
+
     def require_admin_rate(self, caller: Caller) -> None:
         """Raise TooManyRequests for a principal that asks the admin API too often."""
         principal = caller.principal
