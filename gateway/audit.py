@@ -9,7 +9,6 @@ transaction of the action.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 import time
@@ -142,7 +141,7 @@ class AuditTrail:
         self._observe = observe
         self._capacity = capacity
         self._pending: list[AuditEvent] = []
-        self._in_ledger = 0  # how many of the pending ones the ledger has and the file does not yet
+        self._unfiled: list[AuditEvent] = []  # what the ledger has and the file does not yet
         self._news = asyncio.Event()
         # Closing meets a commit under way: two at once would write its events twice and drop later ones unwritten.
         self._committing = asyncio.Lock()
@@ -153,16 +152,16 @@ class AuditTrail:
     @property
     def pending(self) -> int:
         """How many events wait to be written."""
-        return len(self._pending)
+        return len(self._pending) + len(self._unfiled)
 
     @property
     def room(self) -> int:
         """How many more may wait before nothing is decided any more."""
-        return max(0, self._capacity - len(self._pending))
+        return max(0, self._capacity - self.pending)
 
     def require_room(self) -> None:
         """Raise Unavailable if another event could not be kept; asked before a decision is taken."""
-        if len(self._pending) >= self._capacity:
+        if self.pending >= self._capacity:
             raise Unavailable("the audit trail cannot be written")
 
     def record(self, one: AuditEvent) -> None:
@@ -172,11 +171,11 @@ class AuditTrail:
         self._news.set()
 
     def record_elsewhere(self, one: AuditEvent) -> None:
-        """Count an event that the ledger has already written with its mutation; the file still gets it."""
+        """Keep an event, which the ledger has already written with its mutation, for the file."""
         self._observe(one)
         if self._file is not None:
-            with contextlib.suppress(OSError):
-                self._file.write([one])
+            self._unfiled.append(one)
+            self._news.set()
 
     async def run(self) -> None:
         """Commit groups until cancelled."""
@@ -192,35 +191,32 @@ class AuditTrail:
             await self._commit_groups()
 
     async def _commit_groups(self) -> None:
-        while self._pending:
-            group = tuple(self._pending)
+        while self.pending:
             try:
-                await self._commit(group)
+                await self._commit()
             except (Unavailable, OSError) as error:
                 self.failures += 1
-                LOG.error("audit events wait to be written: %s", error, extra={"pending": len(self._pending)})
+                LOG.error("audit events wait to be written: %s", error, extra={"pending": self.pending})
                 if self._closing:
                     return
                 await asyncio.sleep(RETRY_SECONDS)
-            else:
-                del self._pending[: len(group)]
-                self._in_ledger = 0
 
-    async def _commit(self, group: tuple[AuditEvent, ...]) -> None:
-        new = group[self._in_ledger :]
-        if new:
-            await self._append(new)
-            self._in_ledger = len(group)
-        if self._file is not None:
+    async def _commit(self) -> None:
+        if group := tuple(self._pending):
+            await self._append(group)
+            del self._pending[: len(group)]
+            self._unfiled += group if self._file is not None else ()
+        if self._file is not None and (group := tuple(self._unfiled)):
             await asyncio.to_thread(self._file.write, group)
+            del self._unfiled[: len(group)]
 
     async def close(self) -> None:
         """Commit what is pending; said loudly if it cannot be."""
         self._closing = True
         self._news.set()
         await self._commit_pending()
-        if self._pending:
-            LOG.critical("%d audit events are lost: the trail cannot be written", len(self._pending))
+        if self.pending:
+            LOG.critical("%d audit events are lost: the trail cannot be written", self.pending)
 
 
 async def prune_hourly(prune: Callable[[int], Awaitable[int]], days: int, *, pause: float = 3600.0) -> None:

@@ -100,6 +100,27 @@ async def test_events_wait_while_the_ledger_is_away_and_a_full_trail_refuses():
     assert store.ids == [one.id for one in made]
 
 
+async def test_an_event_that_the_ledger_has_waits_for_a_file_that_cannot_be_written_and_is_told_of_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    store, (elsewhere, mine) = Store(), events(2)
+    folder = tmp_path / "logs"
+    trail = AuditTrail(store.append, file=AuditFile(folder / "audit.jsonl"), capacity=1)
+    task = asyncio.create_task(trail.run())
+    trail.record_elsewhere(elsewhere)
+    await until(lambda: trail.failures)
+    assert "audit events wait to be written" in caplog.text
+    with pytest.raises(Unavailable):
+        trail.require_room()
+    folder.mkdir()
+    await until(lambda: not trail.pending)
+    trail.record(mine)
+    await closed(trail, task)
+    lines = (folder / "audit.jsonl").read_bytes().splitlines()
+    assert [orjson.loads(line)["id"] for line in lines] == [elsewhere.id, mine.id]
+    assert store.ids == [mine.id]
+
+
 async def test_a_file_that_cannot_be_written_makes_no_event_twice_in_the_ledger(tmp_path: Path):
     store, (only,) = Store(), events(1)
     folder = tmp_path / "logs"
