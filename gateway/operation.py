@@ -33,6 +33,8 @@ LOOK_AGAIN_SECONDS = 0.02
 AGE_POLL_SECONDS = 5.0
 RETRY_SECONDS = 0.5
 SETTLE_SECONDS = 0.02
+# A start with OPA and sync as children takes less, also on a machine that is busy.
+START_SECONDS = 10.0
 COUNT_SECONDS = 5.0
 # How long a reload waits for servers to be listed; a slower one is listed all the same, beside everything else.
 LISTING_SECONDS = 2.0
@@ -62,6 +64,8 @@ class Gateway:
     contested: int = 0
     drifted: bool = False
     sync_health: SyncHealth | None = None
+    undecided: str | None = None
+    """Why OPA gave no decision that may be trusted when it was last asked for readiness, None where it did."""
     open_connections: Callable[[], int] = lambda: 0
     reloaded: tuple[int, Applied] | None = None
     """The revision of the last reload, and who had applied it."""
@@ -78,8 +82,9 @@ class Gateway:
         if trouble := self.sidecars.trouble():
             LOG.debug("not ready: %s", trouble)
             missing.append("opa")
-        if why := await self.rooms.pdp(self.live.value.config).ready():
-            LOG.debug("not ready: %s", why)
+        self.undecided = await self.rooms.pdp(self.live.value.config).ready()
+        if self.undecided:
+            LOG.debug("not ready: %s", self.undecided)
             missing.append("policy")
         return tuple(missing)
 
@@ -103,12 +108,27 @@ class Gateway:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def settled(self) -> None:
-        """Return once this gateway is ready and decides on what its servers offer, as far as they could be listed."""
+        """Return once this gateway is ready and decides on what its servers offer, as far as they could be listed.
+
+        What keeps it waiting is said when that takes longer than a start does, each reason once.
+        """
+        told: set[str] = set()
+        loop = asyncio.get_running_loop()
+        # An OPA that others start is there already, or that is worth knowing at once.
+        patience = loop.time() + (START_SECONDS if self.sidecars.engine else 0.0)
         while missing := await self.waiting_for():
-            LOG.debug("waiting for %s", ", ".join(missing))
+            why = self._waits_for(missing)
+            if why not in told and loop.time() >= patience:
+                LOG.warning("not ready yet: %s", why)
+                told.add(why)
             await asyncio.sleep(SETTLE_SECONDS)
         if self.in_touch:
             await self.rooms.replication.catch_up((await self._standing()).revision, CATCH_UP_SECONDS)
+
+    def _waits_for(self, missing: tuple[str, ...]) -> str:
+        if self.undecided is None:
+            return f"waiting for {', '.join(missing)}"
+        return f"OPA at {self.sidecars.opa_url} gives no decision: {self.undecided}"
 
     async def follow_bundles(self) -> None:
         """Keep looking at the bundles that OPA has, until cancelled; at first, and after each start of it, at once."""

@@ -17,6 +17,7 @@ from tests.support.agents import EVERY_VERSION, ask
 from tests.support.backend import FakeBackend, tool
 from tests.support.fake_opa import FakeOpa, Reply, Request, answer, chunked, decided, fake_opa, http
 from tests.support.gateway import Portcullis, elsewhere, front_door
+from tests.support.processes import free_port
 from tests.support.wait import until
 
 if TYPE_CHECKING:
@@ -148,6 +149,18 @@ async def test_the_server_that_policy_names_is_called_and_no_other_reading_of_th
         assert len(doubtful.server.calls) == before
     finally:
         doubtful.opa.script = doubtful.good
+
+
+async def test_a_start_without_the_opa_that_is_configured_says_where_it_was_looked_for_and_why_it_is_not_there(
+    tmp_path: Path, issuer: Issuer
+) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    config = front_door("http://127.0.0.1:9/mcp", issuer.url, sync={"url": "http://127.0.0.1:9"})
+    config["auth"]["opa"] = {"url": url}
+    async with Portcullis(tmp_path, config, command="serve", wait_ready=False) as gateway:
+        said = f"OPA at {url} gives no decision: OPA cannot be reached: "
+        await until(lambda: said in gateway.log, timeout=30, what="the gateway says so")
+        assert gateway.log.count(said) == 1
 
 
 CLAIMED = {"roles": ["admin"], "tenant": "tenant:b", "subject": "user:root", "principal": {"kind": "api_key"}}
