@@ -52,6 +52,23 @@ async def test_a_signal_stops_every_part_of_the_demo(demo: Running, ports: dict[
     assert not any(map(listens, ports.values()))
 
 
+async def test_a_rule_that_is_refused_is_told_while_the_demo_waits_and_once_it_is_mended_the_demo_runs(
+    ports: dict[str, int], tmp_path: Path
+):
+    rule = tmp_path / "rules" / "never" / "never.rego"
+    rule.parent.mkdir(parents=True)
+    good = 'package custom.never\n\nimport future.keywords.not\n\ndeny contains "never" if input.request.time < 0\n'
+    rule.write_text(good.replace("deny", "denny"))
+    flags = [word for flag, port in ports.items() for word in (flag, port)]
+    with running([sys.executable, RUN, *flags, "--policies", rule.parent.parent], tmp_path, name="demo") as demo:
+        told = "`denny` is read by nothing and would change nothing; did you mean `deny`?"
+        await until(lambda: demo.require() or told in demo.err.read_text(), START_SECONDS, "the mistake is told")
+        assert "Ctrl-C" not in demo.out.read_text()
+        rule.write_text(good)
+        await started(demo)
+        assert demo.err.read_text().count(told) == 1
+
+
 async def test_when_one_part_dies_the_demo_says_which_and_stops_the_others(demo: Running, ports: dict[str, int]):
     await started(demo)
     os.kill(int(demo.out.with_name(".run").joinpath("state", "lock").read_text()), signal.SIGKILL)

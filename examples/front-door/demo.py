@@ -53,11 +53,13 @@ class Part:
 class Demo:
     """What runs, and where: one folder for configuration, state and logs, and one list of processes.
 
-    `tell` hears of each part that is ready, with its address and how many seconds that took.
+    `tell` hears of each part that is ready, with its address and how many seconds that took, and `warn` of each error
+    that a part meets before it is.
     """
 
     folder: Path
     tell: Callable[[str, str, float], None] = lambda _name, _where, _seconds: None
+    warn: Callable[[str, str], None] = lambda name, error: print(f"  {name}: {error}", file=sys.stderr, flush=True)
     parts: list[Part] = field(default_factory=list)
 
     def issuer(self, port: int) -> str:
@@ -131,8 +133,13 @@ class Demo:
 
     def _await(self, part: Part, ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_SECONDS
+        told: set[str] = set()
         while not ready():
             part.require()
+            for error in errors(part.log):
+                if error not in told:
+                    told.add(error)
+                    self.warn(part.name, error)
             if time.monotonic() > deadline:
                 raise DemoError(f"{part.name} is not ready after {START_SECONDS} seconds; see {part.log}")
             time.sleep(POLL_SECONDS)
@@ -148,6 +155,17 @@ def adapted(config: Path, into: Path, **addresses: str) -> Path:
     target = into / config.name
     target.write_text(text)
     return target
+
+
+def errors(log: Path) -> list[str]:
+    """Return what a log of JSON lines has of errors so far, the oldest first."""
+    found = []
+    for line in log.read_text(errors="replace").splitlines():
+        with contextlib.suppress(ValueError):
+            entry = json.loads(line)
+            if isinstance(entry, dict) and entry.get("level") in ("error", "critical"):
+                found.append(str(entry.get("message")))
+    return found
 
 
 def token(issuer: str, client: str, resource: str | None = None) -> str:
