@@ -165,6 +165,8 @@ async def _replicas(patient: Patient) -> list[Finding]:
     except Unavailable as error:
         return [Finding("sync", ERROR, str(error))]
     refused = [Finding("sync", ERROR, str(problem)) for problem in health.get("problems", ())]
+    if health["status"] == "starting" and not refused:
+        refused = [Finding("sync", WARNING, "it is starting: not all that OPA decides on is served yet")]
     rows = replicas["replicas"]
     found = [_elsewhere(row, health["revision"]) if row["elsewhere"] else _replica(row) for row in rows]
     return [*refused, *(found or [Finding("sync", WARNING, "no replica is counted")])]

@@ -63,7 +63,8 @@ async def ask_sync(config: Config | None, state: StateDir, *paths: str) -> list[
 
 async def _get(session: aiohttp.ClientSession, url: str) -> Any:
     async with session.get(url, allow_redirects=False) as response:
-        if response.status != 200:
+        # Of its health it speaks with 503, too: then not all is served yet that should be.
+        if response.status != 200 and not (url.endswith("/health") and response.status == 503):
             raise ValueError(f"status {response.status}")
         return orjson.loads(await response.read())
 
