@@ -258,13 +258,17 @@ def test_the_locks_pin_every_requirement_with_its_hashes():
 
 
 # The first versions without a known hole that a stranger's token, request or JSON could reach: algorithm confusion and
-# keys from headers (authlib), a password count in a JWE (joserfc), `crit` (PyJWT), request parsing (aiohttp, mcp).
+# keys from headers (authlib), a password count in a JWE (joserfc), `crit` (PyJWT), request parsing (aiohttp, mcp, h11,
+# starlette), buffers that overflow (cryptography). By hand, so that a fresh clone is checked without asking anybody.
 FLOORS_OF_SAFETY = {
     "aiohttp": (3, 14, 3),
     "authlib": (1, 6, 12),
+    "cryptography": (50, 0, 0),
+    "h11": (0, 16, 0),
     "joserfc": (1, 6, 3),
     "mcp": (1, 28, 1),
     "pyjwt": (2, 12, 0),
+    "starlette": (1, 0, 1),
 }
 
 
