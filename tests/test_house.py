@@ -21,7 +21,8 @@ ROOT = Path(__file__).parent.parent
 FLOORS = (
     "ids templates",
     "model facts",
-    "errors gcra keys permissions single_flight background budget in_flight lag leash guard lru series seals outlet pulse",
+    "errors gcra keys permissions single_flight background budget in_flight lag leash guard lru series seals",
+    "outlet pulse",
     "addresses audit_file families globs child http1 standard_streams questions sessions sight streams",
     "net dial state config mcp",
     "authn pdp inventory quotas upstream ledger audit metrics replication logs tracing rounds",

@@ -15,7 +15,8 @@ from gateway.audit import AuditTrail
 from gateway.config import Config
 from gateway.endpoints.application import Onion, application
 from gateway.endpoints.bodies import Bodies
-from gateway.endpoints.gate import INFO, Gate, request_info
+from gateway.endpoints.gate import INFO, Gate
+from gateway.endpoints.heads import request_info
 from gateway.endpoints.listener import Deadlines, Runner
 from gateway.endpoints.reply import Reply, as_aiohttp
 from gateway.metrics import Metrics

@@ -33,12 +33,13 @@ class DemoError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One process; what it says goes to `log`, and its standard output to `said`."""
+    """One process; what it says goes to `log`, and its standard output to `said`. `told`: errors passed on."""
 
     name: str
     process: subprocess.Popen[bytes]
     said: Path
     log: Path
+    told: set[str] = field(default_factory=set)
 
     def require(self) -> None:
         """Raise DemoError, with the last of what it said, if the process has ended."""
@@ -133,12 +134,11 @@ class Demo:
 
     def _await(self, part: Part, ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_SECONDS
-        told: set[str] = set()
         while not ready():
             part.require()
             for error in errors(part.log):
-                if error not in told:
-                    told.add(error)
+                if error not in part.told:
+                    part.told.add(error)
                     self.warn(part.name, error)
             if time.monotonic() > deadline:
                 raise DemoError(f"{part.name} is not ready after {START_SECONDS} seconds; see {part.log}")
