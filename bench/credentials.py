@@ -137,7 +137,7 @@ async def warm(authn: Authn, config: Config, headers: dict[str, str], count: int
     async def nowhere(_events: Sequence[AuditEvent]) -> None:
         """Keep no event."""
 
-    door = Door(config, frozenset(), authn, *[None] * 6)  # type: ignore[arg-type]
+    door = Door(config, frozenset(), authn, *[None] * 7)  # type: ignore[arg-type]
     gate, asked = Gate(lambda: door, AuditTrail(nowhere)), request(headers)
     who = (await gate.identify(asked, door)).principal
     best = float("inf")

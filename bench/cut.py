@@ -14,8 +14,9 @@ from gateway.endpoints.mcp import Mcp
 from gateway.endpoints.replies import answer
 from gateway.forward import Admitted
 from gateway.mcp.answers import Answer
-from gateway.mcp.tools import Fragment
+from gateway.mcp.definitions import Fragment
 from gateway.pep import Pep
+from gateway.questioning import question_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,27 +52,27 @@ async def read(_: Mcp, *__: Any) -> Reply:
     return answer(b"{}")
 
 
-async def decide_list(pep: Pep, caller: Caller) -> Fragment:
+async def decide_list(pep: Pep, caller: Caller, _: str) -> Fragment:
     """And ask OPA."""
-    await pep._pdp.list(pep._question("tools/list", caller))
+    await pep._pdp.list(question_of("tools/list", caller))
     return NO_TOOLS
 
 
 async def decide_call(pep: Pep, caller: Caller, _: Agent, asked: Asked, __: Outlet) -> Answer:
     """And ask OPA."""
-    await pep._pdp.call(pep._question("tools/call", caller, name=asked.name, arguments=asked.arguments))
+    await pep._pdp.call(question_of("tools/call", caller, name=asked.name, arguments=asked.arguments))
     return Answer()
 
 
-async def carry_out_list(pep: Pep, caller: Caller) -> Fragment:
+async def carry_out_list(pep: Pep, caller: Caller, _: str) -> Fragment:
     """And put the list together."""
-    decision = await pep._pdp.list(pep._question("tools/list", caller))
+    decision = await pep._pdp.list(question_of("tools/list", caller))
     return await pep._inventory.listing(decision.ids, caller.view)
 
 
 async def carry_out_call(pep: Pep, caller: Caller, agent: Agent, asked: Asked, outlet: Outlet) -> Answer:
     """And call the server."""
-    decision = await pep._pdp.call(pep._question("tools/call", caller, name=asked.name, arguments=asked.arguments))
+    decision = await pep._pdp.call(question_of("tools/call", caller, name=asked.name, arguments=asked.arguments))
     assert decision.ref is not None
     admitted = Admitted(caller.principal, agent, asked, decision.ref, decision.config)
     return await pep._forward.call(admitted, outlet, nothing, {})
@@ -92,8 +93,8 @@ CUTS: Mapping[str, tuple[tuple[type, str, Any], ...]] = {
     "accept": ((Mcp, "post", accept),),
     "identify": ((Mcp, "post", identify),),
     "read": ((Mcp, "_routed", read),),
-    "decide": ((Pep, "list_tools", decide_list), (Pep, "call", decide_call)),
-    "carry out": ((Pep, "list_tools", carry_out_list), (Pep, "call", carry_out_call)),
+    "decide": ((Pep, "listing", decide_list), (Pep, "call", decide_call)),
+    "carry out": ((Pep, "listing", carry_out_list), (Pep, "call", carry_out_call)),
     "record": ((AuditTrail, "record", record),),
     "write": (),
 }

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from gateway.config import Config
     from gateway.config.servers import Backend
     from gateway.facts import ServerInventory
-    from gateway.inventory import Inventory, Listing
+    from gateway.inventory import Inventory
+    from gateway.known import Listing
 
 # The contested names of one tenant of a configuration, with their ids, by what the servers offer.
 Collisions = Callable[["Config", str, "Iterable[ServerInventory]"], "Mapping[str, Sequence[str]]"]

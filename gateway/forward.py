@@ -10,7 +10,9 @@ import msgspec
 
 from gateway.conversation import Conversation
 from gateway.errors import HeadersDisagree, UpstreamFailed
+from gateway.ids import Kind
 from gateway.mcp.eras import Era
+from gateway.mcp.named import reference
 from gateway.mcp.params import disagreement
 from gateway.rounds import MAX_ROUNDS, METHODS, States, as_input, binding, inputs, state_of, wants_input
 from gateway.tickets import NOWHERE, Ticket, Tickets
@@ -120,7 +122,8 @@ class Forward:
         hears = conversation is not None
         call = Call(
             method=asked.method,
-            name=ref.name,
+            # A resource may be read through a template, which is then what was admitted.
+            name=asked.name if ref.kind is Kind.RESOURCE else ref.name,
             members=members,
             meta=asked.meta,
             caller=admitted.principal,
@@ -151,12 +154,14 @@ class Forward:
         return {key: one["result"] for key, one in zip(wanted, answers, strict=True)}
 
     def _members(self, admitted: Admitted) -> dict[str, Any]:
-        asked = admitted.asked
+        asked, ref = admitted.asked, admitted.ref
+        if asked.completion is not None:
+            return {"ref": reference(ref.kind, ref.name), **asked.completion}
         members: dict[str, Any] = {} if asked.arguments is None else {"arguments": asked.arguments}
         if asked.responses is not None:
             members["inputResponses"] = asked.responses
         if asked.state is not None:
-            bound_to = binding(admitted.principal, admitted.ref, asked)
+            bound_to = binding(admitted.principal, ref, asked)
             members["requestState"] = self._states.opened(asked.state, bound_to)
         return members
 

@@ -18,7 +18,7 @@ from gateway.series import Reading
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gateway.inventory import Listing
+    from gateway.known import Listing
     from gateway.operation import Gateway
     from gateway.quotas import Quotas
     from gateway.series import Labels

@@ -71,6 +71,11 @@ class Ref:
         return f"{self.server}{_SEPARATORS[self.kind]}{self.name}"
 
 
+def server_of(id_: str) -> str:
+    """Return the server of a canonical id."""
+    return id_.partition("/")[0].partition("#")[0]
+
+
 _SEPARATORS = {Kind.TOOL: "/", Kind.PROMPT: "#prompts/", Kind.RESOURCE: "#resources/"}
 _NAMES: Mapping[Kind, tuple[re.Pattern[str], ...]] = {
     Kind.TOOL: (TOOL_NAME,),

@@ -1,4 +1,4 @@
-"""What the servers offer: the last known definitions, encoded once for each way of listing them.
+"""What the servers offer, of every kind: the last known definitions, encoded once for each way of listing them.
 
 Servers are listed at start and each minute. While one is down, what it offered last stays.
 """
@@ -9,19 +9,25 @@ import asyncio
 import contextlib
 import logging
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.errors import Unavailable, UpstreamFailed
-from gateway.facts import ServerInventory
-from gateway.ids import Mode, Ref, flat_name
+from gateway.ids import Kind, Mode, server_of
+from gateway.known import UNKNOWN, Listing, inventory_of, known_server, recalled_server
 from gateway.lru import Lru
-from gateway.mcp.tools import Fragment, Tool, digest_of, fragment, joined
+from gateway.mcp.definitions import Fragment, digest_of, joined
+from gateway.mcp.sections import TOOLS
 from gateway.model import View
 from gateway.single_flight import SingleFlight
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from gateway.facts import ServerInventory
+    from gateway.ids import Ref
+    from gateway.known import KnownServer
+    from gateway.mcp.definitions import Offered
+    from gateway.mcp.sections import Section
 
 LOG = logging.getLogger("portcullis.inventory")
 REFRESH_SECONDS = 60.0
@@ -32,44 +38,25 @@ FETCH_AGAIN_SECONDS = 5.0
 MAX_ENCODED_BYTES = 8 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """How listing a server went last: how many tools are known, why it failed (None if it did not), and when.
-
-    `at` is in seconds since the epoch.
-    """
-
-    tools: int
-    failure: str | None
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Definition:
-    plain: Fragment
-    flat: Fragment
-
-
 class Inventory:
-    """The definitions of every server's tools, by canonical id."""
+    """The definitions of everything that servers offer, by canonical id."""
 
     def __init__(
         self,
         servers: Iterable[str],
         mode: Mode,
         *,
-        list_tools: Callable[[str], Awaitable[Sequence[Tool]]],
+        list_: Callable[[str], Awaitable[Offered]],
         keep: Callable[[ServerInventory], Awaitable[object]],
-        changed: Callable[[str], None] = lambda _: None,
+        changed: Callable[[str, frozenset[Kind]], None] = lambda _server, _kinds: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._list_tools = list_tools
+        self._list = list_
         self._keep = keep
         self._changed = changed
         self._clock = clock
-        self._definitions: dict[str, Mapping[str, _Definition]] = {}
-        # By digest: what the definitions above are of, and what the ledger was told, which may fail.
-        self._defined: dict[str, str] = {}
+        self._known: dict[str, KnownServer] = {}
+        # The digest of what the ledger was told, which may fail.
         self._kept: dict[str, str] = {}
         self._listings: dict[str, Listing] = {}
         self._refreshing: dict[str, SingleFlight[None]] = {}
@@ -93,16 +80,38 @@ class Inventory:
         """The servers that have neither been listed nor given up on."""
         return tuple(sorted(self._refreshing.keys() - self._listings.keys()))
 
-    def names(self, server: str) -> tuple[str, ...]:
-        """Return the names of the tools that a server offered last."""
-        return tuple(id_.partition("/")[2] for id_ in self._definitions.get(server, {}))
+    def knows(self, ref: Ref) -> bool:
+        """Say whether a server offered this when it was listed last."""
+        return str(ref) in self._known.get(ref.server, UNKNOWN).definitions
+
+    def has(self, section: Section) -> bool:
+        """Say whether any server offers something of a list."""
+        return any(section.method in one.sections for one in self._known.values())
+
+    def matching(self, uri: str, server: str | None, tenant: str | None) -> tuple[str, ...]:
+        """Return the templates that a URI may be an expansion of: the shared ones, and those that the tenant brings.
+
+        With a server, by the id that the tenant knows it by, only those of that one.
+        """
+        found: set[str] = set()
+        for key, known in self._known.items():
+            owner, _, id_ = key.rpartition(":")
+            if known.templates and owner in ("", tenant) and server in (None, id_):
+                found.update(one.text for one in known.templates if one.matches(uri))
+        return tuple(sorted(found))
+
+    def recall(self, kept: Iterable[ServerInventory]) -> None:
+        """Take over which templates servers had, until they are listed: policy judges a URI by all of them."""
+        for one in kept:
+            if one.server in self._refreshing and one.server not in self._known:
+                self._known[one.server] = recalled_server(one)
 
     def replace(self, servers: Iterable[str], mode: Mode) -> None:
         """Serve these servers from now on; what is known of those that stay is kept."""
         wanted = tuple(servers)
         self._front_door = mode is Mode.FRONT_DOOR
         self._refreshing = {name: self._refreshing.get(name) or self._flight(name) for name in wanted}
-        for known in (self._definitions, self._defined, self._kept, self._listings):
+        for known in (self._known, self._kept, self._listings):
             for name in known.keys() - self._refreshing.keys():
                 del known[name]
         self._encoded.clear()
@@ -125,7 +134,7 @@ class Inventory:
         """
         wanted = tuple(ids)
         found, missing = self._find(wanted, view)
-        if missing and await self._fetch({Ref.parse(id_).server for id_ in missing}):
+        if missing and await self._fetch({server_of(id_) for id_ in missing}):
             found, missing = self._find(wanted, view)
         self.left_out += len(missing)
         return found
@@ -166,30 +175,34 @@ class Inventory:
 
     async def _refresh(self, server: str) -> None:
         try:
-            tools = await self._list_tools(server)
+            offered = await self._list(server)
         except UpstreamFailed as error:
             self._failed(server, error.why)
             return
         # Beside the loop, like all that takes as long as a server likes.
-        digest = await asyncio.to_thread(digest_of, tools)
-        if self._defined.get(server) != digest:
-            definitions = await asyncio.to_thread(_definitions, server, tools)
+        digest = await asyncio.to_thread(digest_of, offered)
+        if self._known.get(server, UNKNOWN).digest != digest:
+            known = await asyncio.to_thread(known_server, server, digest, offered)
             if server in self._refreshing:
-                self._definitions[server], self._defined[server] = definitions, digest
-                self._encoded.clear()
-                self._changed(server)
+                self._put(server, known)
         if server in self._refreshing:
-            await self._write(server, digest, tools)
+            await self._write(server, digest, offered)
         if server in self._refreshing:
             # After that: whoever takes it for listed goes by what the ledger has.
-            self._listings[server] = Listing(len(tools), None, self._clock())
+            self._listings[server] = Listing(len(offered.get(TOOLS.method, ())), None, self._clock())
 
-    async def _write(self, server: str, digest: str, tools: Sequence[Tool]) -> None:
+    def _put(self, server: str, known: KnownServer) -> None:
+        """Offer other definitions of a server from now on, and say of which kinds they are others."""
+        kinds = known.differs(self._known.get(server, UNKNOWN))
+        self._known[server] = known
+        self._encoded.clear()
+        self._changed(server, kinds)
+
+    async def _write(self, server: str, digest: str, offered: Offered) -> None:
         if self._kept.get(server) == digest:
             return
-        names = tuple(sorted(tool.name for tool in tools))
         try:
-            await self._keep(ServerInventory(server, digest, names, int(self._clock() * 1000)))
+            await self._keep(inventory_of(server, digest, offered, int(self._clock() * 1000)))
         except Unavailable as error:
             # Policy goes on with the inventory before; the next listing tries again.
             LOG.warning("the inventory of %s could not be kept: %s", server, error)
@@ -201,7 +214,8 @@ class Inventory:
         if server in self._refreshing:
             if before is None or before.failure != why:
                 LOG.warning("%s could not be listed: it %s", server, why)
-            self._listings[server] = Listing(len(self._definitions.get(server, ())), why, self._clock())
+            tools = before.tools if before is not None else 0
+            self._listings[server] = Listing(tools, why, self._clock())
 
     def _plain(self, view: View) -> bool:
         return self._front_door or view is View.SERVER
@@ -210,8 +224,7 @@ class Inventory:
         plain = self._plain(view)
         found, missing = [], []
         for id_ in ids:
-            server, _, _ = id_.partition("/")
-            known = self._definitions.get(server, {}).get(id_)
+            known = self._known.get(server_of(id_), UNKNOWN).definitions.get(id_)
             if known is None:
                 missing.append(id_)
             else:
@@ -230,15 +243,6 @@ class Inventory:
             async with asyncio.timeout(FETCH_SECONDS):
                 await asyncio.gather(*(refresh() for refresh in asked))
         return bool(asked)
-
-
-def _definitions(server: str, tools: Iterable[Tool]) -> Mapping[str, _Definition]:
-    return {f"{server}/{tool.name}": _definition(server, tool) for tool in tools}
-
-
-def _definition(server: str, tool: Tool) -> _Definition:
-    plain = fragment(tool.definition, tool.name)
-    return _Definition(plain, fragment(tool.definition, flat_name(Ref.of_tool(server, tool.name), Mode.EGRESS)))
 
 
 def _size(encoded: Fragment) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gateway import audit
 from gateway.errors import NotFound, NotPermitted
 from gateway.model import Question, Withdrawal
-from gateway.pep import require_credential
+from gateway.questioning import require_credential
 from gateway.recording import Caller, Recording
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Targets:
     is_member: Callable[[str, str], bool]
     is_offered: Callable[[str, Ref], bool]
     has_tenant: Callable[[str], bool]
-    has_tool: Callable[[Ref], bool]
+    is_offered: Callable[[Ref], bool]
     withdrawn_by_config: Callable[[Ref, str | None], bool]
 
 
@@ -80,7 +80,7 @@ class Lifecycle:
             withdrawal = Withdrawal(ref=ref, tenant=tenant, by=caller.principal.subject, at=audit.now_ms())
             revision = await recording.mutated(functools.partial(self._ledger.withdraw, withdrawal))
         applied = await self._replication.applied(revision)
-        return Done(revision, applied, matched=self._targets.has_tool(ref))
+        return Done(revision, applied, matched=self._targets.is_offered(ref))
 
     async def restore(self, caller: Caller, ref: Ref, tenant: str | None) -> Done:
         """Lift the runtime withdrawal for a tenant, or with None every runtime withdrawal of the tool."""

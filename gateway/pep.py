@@ -7,18 +7,18 @@ reaches a server. The decision names the backend, so what was decided is what is
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from gateway import audit
-from gateway.errors import InvalidCredential, NotVisible
+from gateway.errors import NotVisible
 from gateway.forward import Admitted
 from gateway.ids import Ref
-from gateway.mcp.named import NAMED
-from gateway.model import Question
+from gateway.mcp.named import NAMED, Asked
+from gateway.questioning import about, question_of, require_credential
 from gateway.recording import Caller, Recording
-from gateway.sight import Sight, admitted, at_present
+from gateway.sight import admitted, at_present
 from gateway.upstream.call import Parted
 
 if TYPE_CHECKING:
@@ -31,16 +31,15 @@ if TYPE_CHECKING:
     from gateway.inventory import Inventory
     from gateway.mcp.agent import Agent
     from gateway.mcp.answers import Answer
-    from gateway.mcp.named import Asked
-    from gateway.mcp.tools import Fragment
-    from gateway.model import CallDecision, Principal, Verdict
+    from gateway.mcp.definitions import Fragment
+    from gateway.model import CallDecision, Question
     from gateway.outlet import Outlet
     from gateway.pdp.pdp import Pdp
     from gateway.tickets import Ticket
 
 
 class Pep:
-    """The policy enforcement point for tools."""
+    """The policy enforcement point; what differs by kind is data (`mcp.sections`, `mcp.named`)."""
 
     def __init__(
         self,
@@ -61,14 +60,14 @@ class Pep:
         self._trail = trail
         self._audit_arguments = audit_arguments
 
-    async def list_tools(self, caller: Caller) -> Fragment:
-        """Return the encoded definitions of exactly the tools that the caller may see, in a stable order.
+    async def listing(self, caller: Caller, method: str) -> Fragment:
+        """Return the encoded definitions of exactly what the caller may see of a list, in a stable order.
 
         Raises OverLimit, DecisionUnavailable, and InvalidCredential if policy knows the credential as revoked.
         """
-        await self._allowance.require(caller, "tools/list")
-        with Recording(self._trail, caller, "tools/list", "AuthorizationGranted") as recording:
-            decision = await recording.decided(self._pdp.list(self._question("tools/list", caller)))
+        await self._allowance.require(caller, method)
+        with Recording(self._trail, caller, method, "AuthorizationGranted") as recording:
+            decision = await recording.decided(self._pdp.list(question_of(method, caller)))
             require_credential(decision, caller.principal)
             recording.target["count"] = len(decision.ids)
             with self._allowance.slot(caller, decision):
@@ -85,7 +84,7 @@ class Pep:
         with Recording(self._trail, caller, asked.method, event, name=audit.clipped(asked.name)) as recording:
             if agent.session is not None:
                 recording.target["session"] = agent.session
-            question = self._question(asked.method, caller, name=asked.name, arguments=asked.arguments)
+            question = about(asked, caller, self._inventory, recording.target)
             if self._audit_arguments:
                 recording.target["arguments"] = asked.arguments
             decision = await self._decided(recording, question)
@@ -102,7 +101,7 @@ class Pep:
         await self._allowance.require(caller, method)
         notes = {"name": audit.clipped(ticket.name), "resumed": True, "session": agent.session}
         with Recording(self._trail, caller, method, NAMED[method].event, **notes) as recording:
-            question = self._question(method, caller, name=ticket.name)
+            question = about(Asked(ticket.id, method, ticket.name, None, {}), caller, self._inventory, {})
             decision = await self._decided(recording, question)
             seen = decision.visible and decision.ref == ref
             with self._allowance.slot(caller, replace(decision, allow=seen)):
@@ -112,25 +111,6 @@ class Pep:
                 config = await self._placed(decision)
                 work = self._forward.resume(agent, ticket, outlet, recording.target, config)
                 return await self._forwarded(recording, work)
-
-    async def listen(self, caller: Caller, **session: str) -> Sight:
-        """Return what `sight` does to a caller who begins to listen, which is counted and recorded.
-
-        Raises as `list_tools`. No slot is held for as long as it listens: streams have bounds of their own.
-        """
-        await self._allowance.require(caller, "tools/list")
-        with Recording(self._trail, caller, "listen", "StreamOpened", **session) as recording:
-            decision = await recording.decided(self._pdp.list(self._question("tools/list", caller)))
-            require_credential(decision, caller.principal)
-            with self._allowance.slot(caller, decision):
-                return Sight.of(decision)
-
-    async def sight(self, caller: Caller) -> Sight:
-        """Return what the caller sees now; raises DecisionUnavailable, InvalidCredential."""
-        question = self._question("tools/list", caller)
-        decision = await self._pdp.list(at_present(question))
-        require_credential(decision, caller.principal)
-        return Sight.of(decision)
 
     async def _admitted(
         self,
@@ -182,23 +162,3 @@ class Pep:
             raise
         recording.target["is_error"] = answer.is_error
         return answer
-
-    def _question(self, action: str, caller: Caller, **asked: Any) -> Question:
-        return Question(
-            action=action,
-            principal=caller.principal,
-            request=caller.request,
-            view=caller.view,
-            server=caller.server,
-            client=caller.client,
-            **asked,
-        )
-
-
-def require_credential(verdict: Verdict, principal: Principal) -> None:
-    """Raise InvalidCredential where policy knows of a revocation that authentication has not learnt yet.
-
-    It names the kind of credential as authentication does, so that the caller cannot tell which of the two refused.
-    """
-    if verdict.reasons and any(reason.code == "credential_revoked" for reason in verdict.reasons):
-        raise InvalidCredential("revoked", principal.kind)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gateway.ids import Kind
 from gateway.model import CredentialKind, CredentialRef, Principal, Question, RequestInfo, View
 
 if TYPE_CHECKING:
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
     from gateway.model import AuditEvent
 
-CALL = "tools/call"
+COMPLETION = "completion/complete"
+# What is asked with arguments, which the trail has where the operator wants it to.
+WITH_ARGUMENTS = frozenset({"tools/call", "prompts/get", COMPLETION})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +45,13 @@ def recalled(event: AuditEvent) -> Recalled | None:
         ),
         view=View.SERVER if server_view else View.FLAT,
         server=target.get("at") if server_view else _if_admin(action, target, "server"),
+        kind=Kind(target["kind"]) if action == COMPLETION else None,
         name=target.get("name"),
+        templates=tuple(target.get("templates", ())),
         tenant=_if_admin(action, target, "tenant"),
         arguments=target.get("arguments"),
     )
-    return Recalled(question, whole=action != CALL or "arguments" in target)
+    return Recalled(question, whole=action not in WITH_ARGUMENTS or "arguments" in target)
 
 
 def is_administrative(action: str) -> bool:

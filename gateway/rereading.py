@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.errors import NotPermitted
-from gateway.pep import require_credential
+from gateway.questioning import require_credential
 from gateway.recording import Recording
 from gateway.tenancy import question
 

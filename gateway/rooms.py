@@ -14,6 +14,7 @@ from gateway.config import known_tenants
 from gateway.config.membership import own_key, own_servers
 from gateway.directory import directory
 from gateway.endpoints.gate import Door
+from gateway.hearing import Hearing
 from gateway.lifecycle import Lifecycle
 from gateway.pdp.pdp import Pdp
 from gateway.pep import Pep
@@ -100,9 +101,10 @@ class Rooms:
             replication=self.replication,
             targets=targets(config, self.inventory, self.overlay, self.reach),
         )
+        allowance = self.allowance.under(loaded.name)
         pep = Pep(
             pdp=pdp,
-            allowance=self.allowance.under(loaded.name),
+            allowance=allowance,
             catch_up=self.catch_up,
             inventory=self.inventory,
             forward=self.forward,
@@ -116,6 +118,7 @@ class Rooms:
             tenants=known_tenants(config),
             authn=authn,
             pep=pep,
+            hearing=Hearing(pdp=pdp, allowance=allowance, inventory=self.inventory, trail=self.trail),
             lifecycle=lifecycle,
             administration=Administration.under(Terms.of(config), self.ledger, pdp),
             office=Office(pdp, self.trail, self.replication, self.follower.refresh),

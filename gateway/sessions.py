@@ -2,7 +2,7 @@
 
 A session is good for the credential that opened it, at the endpoint where it was opened; for everybody else it does
 not exist. What cannot be sealed because it changes is kept by the replica that was told: which sessions were ended, and
-the level of log messages that one asked for.
+the level of log messages and the resources that one asked for.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 PURPOSE = "session"
 # Of each of the two things that are remembered; the oldest is forgotten first.
 MAX_REMEMBERED = 100_000
+MAX_WATCHED = 100
 _ID_BYTES = 16
 
 
@@ -55,6 +56,7 @@ class Sessions:
         self._clock = clock
         self._ended: dict[str, None] = {}
         self._levels: dict[str, str] = {}
+        self._watched: dict[str, dict[str, str]] = {}
 
     def open(
         self,
@@ -89,6 +91,7 @@ class Sessions:
         """Know it no more, on this replica."""
         remember(self._ended, session.id, None)
         self._levels.pop(session.id, None)
+        self._watched.pop(session.id, None)
 
     def set_level(self, session: Session, level: str) -> None:
         """Note the least severe log message that the session's agent wants."""
@@ -97,6 +100,19 @@ class Sessions:
     def level(self, session: Session) -> str | None:
         """Return the level that was set, None where none was, or at another replica."""
         return self._levels.get(session.id)
+
+    def watch(self, session: Session, uri: str, server: str) -> None:
+        """Note that the session's agent wants to hear of a resource of a server; of so many, the newest count."""
+        uris = {**self._watched.get(session.id, {}), uri: server}
+        remember(self._watched, session.id, dict(list(uris.items())[-MAX_WATCHED:]))
+
+    def unwatch(self, session: Session, uri: str) -> None:
+        """Note that it does not any more."""
+        self._watched.get(session.id, {}).pop(uri, None)
+
+    def watched(self, session: Session) -> Mapping[str, str]:
+        """Return the resources that the session's agent wants to hear of, each with its server."""
+        return self._watched.get(session.id, {})
 
 
 def owner_of(principal: Principal, *endpoint: str | None) -> bytes:

@@ -12,7 +12,7 @@ import logging
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway.errors import DecisionUnavailable, GatewayError, TooManyStreams
 from gateway.model import CredentialKind
@@ -20,6 +20,7 @@ from gateway.model import CredentialKind
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Iterable
 
+    from gateway.ids import Kind
     from gateway.model import Principal
 
 LOG = logging.getLogger("portcullis.streams")
@@ -45,16 +46,26 @@ class Limits:
     max_age: float = 4 * 3600.0
 
 
+class Listener(Protocol):
+    """Who wants to hear what is new at servers."""
+
+    def changed_at(self, server: str, kinds: frozenset[Kind]) -> None:
+        """Note that a server offers something else of some kinds than before."""
+
+    def updated_at(self, server: str, uri: str) -> None:
+        """Note that a resource of a server has changed."""
+
+
 class Stream:
     """One open stream. `lasting` says that it answers no request, and so has no end of its own."""
 
     __slots__ = (
-        "changed",
         "check",
         "doubted_at",
         "end",
         "ended",
         "lasting",
+        "listener",
         "opened_at",
         "principal",
         "revision",
@@ -66,12 +77,12 @@ class Stream:
         principal: Principal,
         end: Callable[[str], None],
         check: Callable[[], Awaitable[int]],
-        changed: Callable[[str], None] | None,
+        listener: Listener | None,
         *,
         lasting: bool,
         opened_at: float,
     ) -> None:
-        self.changed = changed
+        self.listener = listener
         self.principal = principal
         self.end = end
         self.check = check
@@ -104,16 +115,16 @@ class Streams:
         check: Callable[[], Awaitable[int]],
         *,
         lasting: bool = False,
-        changed: Callable[[str], None] | None = None,
+        listener: Listener | None = None,
     ) -> Stream:
         """Count a stream in until it is closed; raises TooManyStreams.
 
         `check` asks again whether the principal may have it and returns the revision that said so, and raises
         GatewayError where it may not; `end` is told once, in a word or two, why it has to end, and
-        `changed` which server offers something else than before.
+        `listener` what is new at servers.
         """
         self._require_room(principal)
-        stream = Stream(principal, end, check, changed, lasting=lasting, opened_at=self._clock())
+        stream = Stream(principal, end, check, listener, lasting=lasting, opened_at=self._clock())
         self._open[stream] = None
         self._by_credential[credential_of(principal)] += 1
         if principal.tenant is not None:
@@ -140,11 +151,17 @@ class Streams:
         for stream in [one for one in self._open if one.lasting]:
             self._end(stream, why)
 
-    def changed(self, server: str) -> None:
-        """Tell those who listen that a server offers something else than before."""
+    def changed(self, server: str, kinds: frozenset[Kind]) -> None:
+        """Tell those who listen that a server offers something else of some kinds than before."""
         for stream in self._open:
-            if stream.changed is not None:
-                stream.changed(server)
+            if stream.listener is not None:
+                stream.listener.changed_at(server, kinds)
+
+    def updated(self, server: str, uri: str) -> None:
+        """Tell those who listen that a resource of a server has changed."""
+        for stream in self._open:
+            if stream.listener is not None:
+                stream.listener.updated_at(server, uri)
 
     async def watch(self, revision: Callable[[], int]) -> None:
         """Check the streams until cancelled; `revision` is the newest of the ledger that is known of."""

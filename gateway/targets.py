@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.config import Membership
 from gateway.config.membership import own_key, own_servers
-from gateway.ids import Kind, Mode
+from gateway.ids import Mode
 from gateway.lifecycle import Targets
 
 if TYPE_CHECKING:
@@ -44,6 +44,6 @@ def targets(config: Config, inventory: Inventory, overlay: Overlay, reach: Reach
         is_member=is_member,
         is_offered=reach(config),
         has_tenant=membership.known.__contains__,
-        has_tool=lambda ref: ref.kind is Kind.TOOL and ref.name in inventory.names(ref.server),
+        is_offered=inventory.knows,
         withdrawn_by_config=withdrawn,
     )

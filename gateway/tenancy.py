@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gateway.errors import NotPermitted
 from gateway.ids import Ref
 from gateway.model import Question, View
-from gateway.pep import require_credential
+from gateway.questioning import require_credential
 from gateway.recording import Recording
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from gateway import background
@@ -10,6 +11,7 @@ from gateway.endpoints.calls import Calls
 from gateway.endpoints.listening import Subscriptions
 from gateway.endpoints.mcp import Mcp
 from gateway.endpoints.outlet import PULSE_SECONDS, Lines
+from gateway.errors import Unavailable
 from gateway.forward import Forward
 from gateway.inventory import Inventory
 from gateway.pulse import Pulse
@@ -57,23 +59,25 @@ def servers(
 
     config = loaded.config
     slots = Slots(config.stdio.max_processes, config.stdio.max_processes_per_tenant)
-    heard = Heard(streams.changed, listed)
+    heard = Heard(streams.changed, listed, streams.updated)
     upstreams = Upstreams(upstream_targets(config), loaded.name, slots=slots, heard=heard)
     stack.push_async_callback(upstreams.close)
     background.run(stack, upstreams.run(), "let go of servers")
     inventory = Inventory(
         server_keys(config),
         config.tool_access.mode,
-        list_tools=upstreams.list_tools,
+        list_=upstreams.offered,
         keep=ledger.put_inventory,
         changed=streams.changed,
     )
     stack.push_async_callback(inventory.close)
-    background.run(stack, _listed(inventory), "list the servers")
+    background.run(stack, _listed(inventory, ledger), "list the servers")
     return streams, upstreams, inventory
 
 
-async def _listed(inventory: Inventory) -> None:
+async def _listed(inventory: Inventory, ledger: Ledger) -> None:
+    with contextlib.suppress(Unavailable):
+        inventory.recall(await ledger.inventory())
     await inventory.refresh_all()
     await inventory.run()
 
@@ -86,4 +90,4 @@ def mcp_endpoint(stack: AsyncExitStack, rooms: Rooms, tracing: Tracing | None) -
     calls = Calls(lines)
     forward = rooms.forward
     sessions = AgentSessions(calls, rooms.sessions, forward.questions, rooms.upstreams, forward.tickets, rooms.trail)
-    return Mcp(rooms.gate, calls, sessions, Subscriptions(lines, rooms.trail), tracing)
+    return Mcp(rooms.gate, calls, sessions, Subscriptions(lines, rooms.upstreams, rooms.trail), tracing)

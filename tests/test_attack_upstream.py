@@ -11,9 +11,9 @@ import pytest
 from gateway.errors import Unavailable, UpstreamFailed
 from gateway.ids import Mode
 from gateway.inventory import Inventory
-from gateway.mcp.tools import usable
+from gateway.mcp.definitions import usable
+from gateway.mcp.sections import TOOLS
 from gateway.model import View
-from gateway.upstream.listing import MAX_TOOLS
 from gateway.upstream.pool import Upstreams
 from gateway.upstream.target import Target
 from tests.support.backend import FakeBackend, tool
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway.facts import ServerInventory
-    from gateway.mcp.tools import Tool
+    from gateway.mcp.definitions import Offered
     from tests.conftest import World
 
 
@@ -35,7 +35,7 @@ def answering(world: World) -> Iterator[FakeBackend]:
 
 @pytest.mark.parametrize("page_size", [None, 400])
 async def test_a_server_of_more_tools_than_policy_has_room_for_is_not_listed(page_size: int | None) -> None:
-    definitions: list[Any] = [tool(f"t{number}") for number in range(MAX_TOOLS + 1)]
+    definitions: list[Any] = [tool(f"t{number}") for number in range(TOOLS.most + 1)]
     hostile = FakeBackend(definitions=definitions, page_size=page_size)
     async with hostile.serve():
         upstreams = Upstreams({"hostile": Target("hostile", hostile.url)})
@@ -43,7 +43,7 @@ async def test_a_server_of_more_tools_than_policy_has_room_for_is_not_listed(pag
             with pytest.raises(UpstreamFailed, match="more than 5000 tools"):
                 await upstreams.list_tools("hostile")
             hostile.definitions.pop()
-            assert len(await upstreams.list_tools("hostile")) == MAX_TOOLS
+            assert len(await upstreams.list_tools("hostile")) == TOOLS.most
         finally:
             await upstreams.close()
 
@@ -51,14 +51,14 @@ async def test_a_server_of_more_tools_than_policy_has_room_for_is_not_listed(pag
 async def test_a_definition_changed_and_changed_back_while_the_ledger_was_away_is_not_shown_changed() -> None:
     offered, ledger_away = tool("charge", description="harmless"), False
 
-    async def list_tools(_server: str) -> tuple[Tool, ...]:
-        return usable([json.dumps(offered).encode()])[0]
+    async def list_tools(_server: str) -> Offered:
+        return {TOOLS.method: usable(TOOLS, [json.dumps(offered).encode()])[0]}
 
     async def keep(_inventory: ServerInventory) -> None:
         if ledger_away:
             raise Unavailable("locked")
 
-    inventory = Inventory(["payments"], Mode.FRONT_DOOR, list_tools=list_tools, keep=keep)
+    inventory = Inventory(["payments"], Mode.FRONT_DOOR, list_=list_tools, keep=keep)
     try:
         for description in ("harmless", "poisoned", "harmless"):
             ledger_away = description == "poisoned"
@@ -82,7 +82,7 @@ async def test_an_is_error_that_is_nonsense_reaches_the_agent_as_it_was_sent(
 
 async def test_thousands_of_definitions_are_checked_beside_the_loop() -> None:
     """The loop turns while they are: it would stand still for as long as the server likes."""
-    hostile = FakeBackend(definitions=[tool(f"t{number}") for number in range(MAX_TOOLS)])
+    hostile = FakeBackend(definitions=[tool(f"t{number}") for number in range(TOOLS.most)])
     turns = 0
 
     async def turn() -> None:
@@ -91,16 +91,16 @@ async def test_thousands_of_definitions_are_checked_beside_the_loop() -> None:
             await asyncio.sleep(0)
             turns += 1
 
-    async def list_tools(_server: str) -> tuple[Tool, ...]:
+    async def list_tools(_server: str) -> Offered:
         nonlocal turns
         turns = 0
-        return tools
+        return {TOOLS.method: tools}
 
     async def keep(_inventory: ServerInventory) -> None:
         pass
 
-    tools = usable([json.dumps(one).encode() for one in hostile.definitions])[0]
-    inventory = Inventory(["hostile"], Mode.FRONT_DOOR, list_tools=list_tools, keep=keep)
+    tools = usable(TOOLS, [json.dumps(one).encode() for one in hostile.definitions])[0]
+    inventory = Inventory(["hostile"], Mode.FRONT_DOOR, list_=list_tools, keep=keep)
     turning = asyncio.create_task(turn())
     try:
         await inventory.refresh("hostile")

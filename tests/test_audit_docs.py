@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "audit.md").read_text()
 SOURCES = "\n".join(path.read_text() for path in sorted((ROOT / "gateway").rglob("*.py")))
 # An event's type is the one kind of text in the code that is several words in CamelCase ending in a participle.
-TYPE = r"(?:[A-Z][a-z]+)+(?:[A-Z][a-z]+ed|Withdrawn)"
+TYPE = r"(?:[A-Z][a-z]+)+(?:[A-Z][a-z]+ed|Withdrawn|Read)"
 
 
 def reasons_of_the_gateway() -> set[str]:

@@ -12,8 +12,9 @@ from gateway.errors import Unavailable, UpstreamFailed
 from gateway.ids import Mode
 from gateway.inventory import FETCH_AGAIN_SECONDS, Inventory
 from gateway.mcp import results
+from gateway.mcp.definitions import joined, usable
 from gateway.mcp.eras import Era
-from gateway.mcp.tools import joined, usable
+from gateway.mcp.sections import TOOLS
 from gateway.model import View
 from gateway.upstream.pool import Upstreams
 from gateway.upstream.target import Target
@@ -42,7 +43,7 @@ class Servers:
         if server in self.down:
             raise UpstreamFailed(server, "cannot be reached")
         definitions = [one if isinstance(one, bytes) else json.dumps(tool(one)).encode() for one in self.offers[server]]
-        return usable(definitions)[0]
+        return {TOOLS.method: usable(TOOLS, definitions)[0]}
 
     async def keep(self, inventory):
         if self.ledger_down:
@@ -51,7 +52,7 @@ class Servers:
         await self.keeping.wait()
 
     def inventory(self, mode=Mode.FRONT_DOOR):
-        return Inventory(self.offers, mode, list_tools=self.list_tools, keep=self.keep, clock=lambda: self.now)
+        return Inventory(self.offers, mode, list_=self.list_tools, keep=self.keep, clock=lambda: self.now)
 
 
 def names(fragments):
@@ -86,7 +87,7 @@ async def test_definitions_come_in_the_order_asked_for(servers):
     await inventory.refresh_all()
     fragments = await inventory.fragments(["payments/refund", "payments/charge"], View.FLAT)
     assert names(fragments) == ["refund", "charge"]
-    listed = json.loads(b"".join(results.tool_list(1, Era.LEGACY, joined(fragments))))["result"]["tools"]
+    listed = json.loads(b"".join(results.listed(1, Era.LEGACY, "tools/list", joined(fragments))))["result"]["tools"]
     assert [one["description"] for one in listed] == ["does refund", "does charge"]
 
 
@@ -172,7 +173,9 @@ async def test_what_nobody_defines_is_left_out_and_counted_and_not_asked_for_aga
 
 
 def listed(encoded, era=Era.LEGACY):
-    return [one["name"] for one in json.loads(b"".join(results.tool_list(1, era, encoded)))["result"]["tools"]]
+    return [
+        one["name"] for one in json.loads(b"".join(results.listed(1, era, "tools/list", encoded)))["result"]["tools"]
+    ]
 
 
 async def test_a_list_is_encoded_once_for_everybody_who_is_shown_the_same(servers):
@@ -286,7 +289,7 @@ async def real(backend):
         upstreams = Upstreams({"payments": Target("payments", backend.url)})
         servers = Servers()
         try:
-            yield Inventory(["payments"], Mode.EGRESS, list_tools=upstreams.list_tools, keep=servers.keep)
+            yield Inventory(["payments"], Mode.EGRESS, list_=upstreams.offered, keep=servers.keep)
         finally:
             await upstreams.close()
 
@@ -298,8 +301,8 @@ async def test_a_definition_reaches_the_list_with_every_byte_of_its_values(era):
     async with real(FakeBackend(era=era, definitions=[definition.encode()])) as inventory:
         fragments = await inventory.fragments(["payments/charge"], View.FLAT)
     for text in (
-        b"".join(results.tool_list(1, Era.MODERN, joined(fragments))),
-        b"".join(results.tool_list(1, Era.LEGACY, joined(fragments))),
+        b"".join(results.listed(1, Era.MODERN, "tools/list", joined(fragments))),
+        b"".join(results.listed(1, Era.LEGACY, "tools/list", joined(fragments))),
     ):
         for value in (schema, '"\u2028 \\u2028"', '"Name":"x"', '"vendor":[1e2]', '"name":"payments__charge"'):
             assert value.encode() in text

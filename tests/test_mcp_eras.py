@@ -44,8 +44,8 @@ def headers(lines):
 
 
 def test_a_whole_modern_request_is_routed():
-    assert classify(*modern()) == Route(Era.MODERN, VERSION, Action.CALL_TOOL)
-    assert classify(*modern("tools/list")) == Route(Era.MODERN, VERSION, Action.LIST_TOOLS)
+    assert classify(*modern()) == Route(Era.MODERN, VERSION, Action.CALL)
+    assert classify(*modern("tools/list")) == Route(Era.MODERN, VERSION, Action.LIST)
     assert classify(*modern("server/discover")) == Route(Era.MODERN, VERSION, Action.DISCOVER)
 
 
@@ -88,7 +88,7 @@ RUNGS = [
     ("an unknown method", modern("tools/nothing"), 404, -32601),
     ("a handshake", modern("initialize"), 404, -32601),
     ("a ping", modern("ping"), 404, -32601),
-    ("prompts", modern("prompts/list"), 404, -32601),
+    ("a subscription of the older era", modern("resources/subscribe"), 404, -32601),
     ("tasks", modern("tasks/get"), 404, -32601),
     ("an Accept that leaves no room", modern(Accept="text/html"), 406, -32600),
 ]
@@ -150,12 +150,12 @@ def legacy(method="tools/call", params=None, **lines):
 
 @pytest.mark.parametrize("version", ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"])
 def test_an_older_version_header_means_the_older_era(version):
-    assert classify(*legacy(MCP_Protocol_Version=version)) == Route(Era.LEGACY, version, Action.CALL_TOOL)
+    assert classify(*legacy(MCP_Protocol_Version=version)) == Route(Era.LEGACY, version, Action.CALL)
 
 
 def test_without_any_header_or_handshake_a_request_is_served_as_the_oldest_revision():
-    assert classify(*legacy()) == Route(Era.LEGACY, "2025-03-26", Action.CALL_TOOL)
-    assert classify(*legacy("tools/list", {})) == Route(Era.LEGACY, "2025-03-26", Action.LIST_TOOLS)
+    assert classify(*legacy()) == Route(Era.LEGACY, "2025-03-26", Action.CALL)
+    assert classify(*legacy("tools/list", {})) == Route(Era.LEGACY, "2025-03-26", Action.LIST)
 
 
 def test_a_handshake_is_answered_and_a_session_id_ignored():
@@ -179,7 +179,7 @@ LEGACY_RUNGS = [
     ("a method header for another method", legacy(Mcp_Method="tools/list"), 400, -32020),
     ("a name header where nothing is named", legacy("tools/list", {}, Mcp_Name="charge"), 400, -32020),
     ("discovery", legacy("server/discover", {}), 200, -32601),
-    ("resources", legacy("resources/list", {}), 200, -32601),
+    ("tasks", legacy("tasks/list", {}), 200, -32601),
     ("subscriptions", legacy("subscriptions/listen", {}), 200, -32601),
 ]
 
@@ -228,7 +228,7 @@ def test_a_notification_of_a_version_nobody_knows_is_told_so():
 
 
 def test_every_method_outside_the_table_is_closed_in_both_eras():
-    for method in ("Tools/call", "tools/call ", "tools", "", "resources/read", "completion/complete", "rpc.discover"):
+    for method in ("Tools/call", "tools/call ", "tools", "", "resources/reads", "prompts/call", "rpc.discover"):
         assert method not in METHODS
         assert classify(*legacy(method, {})).code == -32601
         assert classify(*modern(method, {})).code in (-32601, -32020)

@@ -12,7 +12,7 @@ from gateway.mcp.envelope import Request
 from gateway.mcp.eras import Era
 from gateway.mcp.errors import INVALID_PARAMS, Rejection
 from gateway.mcp.levels import LEVELS, reaches
-from gateway.mcp.named import NAMED, Asked, asked
+from gateway.mcp.named import NAMED, Asked, asked, reference
 from gateway.rounds import METHODS
 
 LEVEL = "io.modelcontextprotocol/logLevel"
@@ -87,8 +87,48 @@ def test_a_progress_token_is_a_text_or_an_integer_and_else_none(token, kept):
     assert (found.token, type(found.token)) == (kept, type(kept))
 
 
-def test_every_method_that_names_something_may_come_in_rounds():
-    assert NAMED.keys() <= METHODS
+def test_whatever_may_come_in_rounds_names_something():
+    assert NAMED.keys() >= METHODS
+
+
+@ERAS
+@pytest.mark.parametrize(
+    ("type_", "member", "kind"), [("ref/prompt", "name", "prompt"), ("ref/resource", "uri", "resource")]
+)
+def test_a_completion_is_of_what_it_refers_to_and_holds_the_arguments_so_far(era, type_, member, kind):
+    argument, context = {"name": "city", "value": "par"}, {"arguments": {"country": "fr"}}
+    params = {"ref": {"type": type_, member: "x", "title": "X"}, "argument": argument, "context": context, "more": 1}
+    found = asked(Request(1, "completion/complete", params), era)
+    assert (found.name, found.kind, found.arguments) == ("x", kind, {"country": "fr", "city": "par"})
+    assert found.completion == {"argument": argument, "context": context}
+    assert reference(found.kind, "y") == {"type": type_, member: "y"}
+
+
+REF, ARGUMENT = {"type": "ref/prompt", "name": "x"}, {"name": "a", "value": ""}
+
+
+@ERAS
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"ref": REF},
+        {"argument": ARGUMENT},
+        {"ref": {"type": "ref/tool", "name": "x"}, "argument": ARGUMENT},
+        {"ref": {"type": ["ref/prompt"], "name": "x"}, "argument": ARGUMENT},
+        {"ref": {"type": "ref/resource", "name": "x"}, "argument": ARGUMENT},
+        {"ref": REF, "argument": {"name": "a"}},
+        {"ref": REF, "argument": {"name": "a", "value": 1}},
+        {"ref": REF, "argument": ARGUMENT, "context": []},
+        {"ref": REF, "argument": ARGUMENT, "context": {"arguments": 1}},
+    ],
+)
+def test_a_completion_of_nothing_or_without_an_argument_has_invalid_parameters(params, era):
+    assert isinstance(asked(Request(1, "completion/complete", params), era), Rejection)
+
+
+def test_what_takes_no_arguments_has_none_whatever_an_agent_sends():
+    assert asked(Request(1, "resources/read", {"uri": "x:", "arguments": [1]}), Era.MODERN).arguments is None
 
 
 @given(ANYTHING)

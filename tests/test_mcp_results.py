@@ -13,8 +13,9 @@ from mcp_types.methods import validate_server_result
 from gateway.mcp import answers, results
 from gateway.mcp.agent import Agent
 from gateway.mcp.answers import ServerRequest, Unusable, parse
+from gateway.mcp.definitions import fragment, joined
 from gateway.mcp.eras import Era
-from gateway.mcp.tools import fragment, joined
+from gateway.mcp.sections import TOOLS
 
 SERVER_INFO = "io.modelcontextprotocol/serverInfo"
 BOTH = pytest.mark.parametrize("era", list(Era))
@@ -33,14 +34,14 @@ def relayed(result: str, era: Era = Era.MODERN, id_: str | int = 1):
 
 
 def test_the_official_sdk_reads_every_result_of_our_own():
-    tools = fragment(b'{"name":"a","inputSchema":{"type":"object"}}', "a")
+    tools = fragment(TOOLS, b'{"name":"a","inputSchema":{"type":"object"}}', "a")
     written = [
         ("initialize", "2025-06-18", results.initialize(1, "2025-06-18")),
         ("ping", "2025-06-18", results.empty(1)),
         ("server/discover", "2026-07-28", results.discover(1)),
-        ("tools/list", "2026-07-28", b"".join(results.tool_list(1, Era.MODERN, tools))),
-        ("tools/list", "2025-11-25", b"".join(results.tool_list(1, Era.LEGACY, tools))),
-        ("tools/list", "2026-07-28", b"".join(results.tool_list(1, Era.MODERN, joined([])))),
+        ("tools/list", "2026-07-28", b"".join(results.listed(1, Era.MODERN, "tools/list", tools))),
+        ("tools/list", "2025-11-25", b"".join(results.listed(1, Era.LEGACY, "tools/list", tools))),
+        ("tools/list", "2026-07-28", b"".join(results.listed(1, Era.MODERN, "tools/list", joined([])))),
         ("tools/call", "2026-07-28", results.tool_error(1, Era.MODERN, "no")),
         ("tools/call", "2025-03-26", results.tool_error(1, Era.LEGACY, "no")),
     ]
@@ -49,7 +50,7 @@ def test_the_official_sdk_reads_every_result_of_our_own():
 
 
 def test_a_modern_list_may_be_kept_by_nobody():
-    for body in (b"".join(results.tool_list(1, Era.MODERN, joined([]))), results.discover(1)):
+    for body in (b"".join(results.listed(1, Era.MODERN, "tools/list", joined([]))), results.discover(1)):
         result = json.loads(body)["result"]
         assert (result["resultType"], result["ttlMs"], result["cacheScope"]) == ("complete", 0, "private")
         assert result["_meta"][SERVER_INFO]["name"] == "portcullis"

@@ -16,8 +16,9 @@ from mcp.shared.inbound import (
 from multidict import CIMultiDict
 
 from gateway.mcp.answers import Unusable, parse
+from gateway.mcp.definitions import fragment, page, usable
 from gateway.mcp.params import annotation_fault, disagreement, outgoing, param_headers
-from gateway.mcp.tools import fragment, page, usable
+from gateway.mcp.sections import TOOLS
 
 
 def definition(name="charge", **members):
@@ -25,7 +26,7 @@ def definition(name="charge", **members):
 
 
 def names(*definitions):
-    tools, dropped = usable(definitions)
+    tools, dropped = usable(TOOLS, definitions)
     return [tool.name for tool in tools], dropped
 
 
@@ -81,7 +82,7 @@ FAITHFUL = (
 
 
 def test_only_the_name_of_a_definition_changes_and_every_value_arrives_as_sent():
-    encoded = fragment(FAITHFUL.encode(), "payments__charge").modern.decode()
+    encoded = fragment(TOOLS, FAITHFUL.encode(), "payments__charge").modern.decode()
     assert json.loads(encoded) == {**json.loads(FAITHFUL), "name": "payments__charge"}
     for value in (
         '"tabs\\tand \\u2028 and \u2028"',
@@ -95,7 +96,7 @@ def test_only_the_name_of_a_definition_changes_and_every_value_arrives_as_sent()
 
 def test_a_name_given_twice_in_one_definition_is_replaced_in_the_one_that_is_left():
     twice = b'{"name":"a","inputSchema":{"type":"object"},"name":"charge"}'
-    assert fragment(twice, "x").modern == b'{"name":"x","inputSchema":{"type":"object"}}'
+    assert fragment(TOOLS, twice, "x").modern == b'{"name":"x","inputSchema":{"type":"object"}}'
 
 
 @pytest.mark.parametrize(
@@ -110,14 +111,14 @@ def test_a_name_given_twice_in_one_definition_is_replaced_in_the_one_that_is_lef
     ],
 )
 def test_an_output_schema_that_older_revisions_do_not_allow_reaches_modern_agents_only(schema, legal):
-    encoded = fragment(definition(outputSchema=schema, title="t"), "charge")
+    encoded = fragment(TOOLS, definition(outputSchema=schema, title="t"), "charge")
     assert json.loads(encoded.modern)["outputSchema"] == schema
     assert ("outputSchema" in json.loads(encoded.legacy)) is legal
     assert json.loads(encoded.legacy)["title"] == "t"
 
 
 def listed(result: str):
-    return page(parse(b'{"jsonrpc":"2.0","id":1,"result":%b}' % result.encode(), 1))
+    return page(TOOLS, parse(b'{"jsonrpc":"2.0","id":1,"result":%b}' % result.encode(), 1))
 
 
 def test_a_page_has_definitions_and_perhaps_a_cursor():

@@ -10,7 +10,7 @@ from gateway.endpoints.problems import response_to
 from gateway.errors import InvalidCredential
 from gateway.keys import digest, mint, mint_token, sha256, shown
 from gateway.model import Credential, CredentialKind, ListDecision, Principal, Reason
-from gateway.pep import require_credential
+from gateway.questioning import require_credential
 
 
 def revoked(secret: str, at: int | None, kind: CredentialKind = CredentialKind.API_KEY) -> Credential:

@@ -16,6 +16,8 @@ from tests.support.wait import until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from gateway.ids import Kind
+
 ERAS = pytest.mark.parametrize("era", ["modern", "legacy"])
 
 
@@ -28,8 +30,17 @@ class Ear:
 
     def __init__(self) -> None:
         self.told: list[str] = []
+        self.kinds: list[frozenset[Kind]] = []
+        self.updated: list[tuple[str, str]] = []
         self.listed: list[str] = []
         self.upstreams: Upstreams
+
+    def tell(self, server: str, kinds: frozenset[Kind]) -> None:
+        self.told.append(server)
+        self.kinds.append(kinds)
+
+    def update(self, server: str, uri: str) -> None:
+        self.updated.append((server, uri))
 
     async def list(self, server: str) -> None:
         self.listed.append(server)
@@ -42,7 +53,7 @@ async def heard(era: str, **options: Any) -> AsyncIterator[tuple[Talker, Ear]]:
     ear = Ear()
     async with Talker({"quiet": quiet}, frozenset({era}), **options).serve() as server:
         target = {"talker": Target("talker", server.url)}
-        ear.upstreams = Upstreams(target, heard=Heard(ear.told.append, ear.list))
+        ear.upstreams = Upstreams(target, heard=Heard(ear.tell, ear.list, ear.update))
         try:
             await ear.upstreams.list_tools("talker")
             yield server, ear

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from gateway.errors import NotPermitted, Unavailable
 from gateway.model import CredentialKind, Question
-from gateway.pep import require_credential
+from gateway.questioning import require_credential
 from gateway.recording import Recording
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from gateway.config.warnings_tenants import several
 from gateway.endpoints.tls import tls_context
 from gateway.errors import ConfigError, EngineMissing, UpstreamFailed
 from gateway.facts import ServerInventory
+from gateway.known import inventory_of
 from gateway.pdp.opa_binary import find
 from gateway.rooms import server_keys, upstream_targets
 from gateway.upstream.command import environment, problem
@@ -125,10 +126,10 @@ async def servers_of(loaded: Loaded) -> tuple[Found, ...]:
 async def _listed(upstreams: Upstreams, name: str, turns: asyncio.Semaphore) -> ServerInventory | Found:
     try:
         async with turns:
-            tools = await upstreams.list_tools(name)
+            offered = await upstreams.offered(name)
     except UpstreamFailed as error:
         return Found(f"server {name} cannot be listed: it {error.why}")
-    return ServerInventory(name, "", tuple(tool.name for tool in tools), now_ms())
+    return inventory_of(name, "", offered, now_ms())
 
 
 def _unmatched(config: Config, listed: ServerInventory) -> Iterator[str]:

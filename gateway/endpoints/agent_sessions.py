@@ -108,7 +108,7 @@ class AgentSessions:
         errand = None if self.questions.was_open(id_) else self.tickets.read_question(session.id, id_)
         if errand is None:
             return False
-        sight = await door.pep.sight(caller)
+        sight = await door.hearing.sight(caller)
         if errand.place.server not in sight.servers:
             return False
         with suppress(UpstreamFailed):
@@ -120,6 +120,19 @@ class AgentSessions:
         self.sessions.set_level(session, level)
         if (listener := self.listening.get(session.id)) is not None:
             listener.conversation.follow(self.agent(session))
+
+    async def subscribe(self, door: Door, caller: Caller, session: Session, uri: str) -> None:
+        """Have the session's agent hear of a resource; raises as `Hearing.watch`, and OverLimit for too many."""
+        ref = await door.hearing.watch(caller, uri, session=session.id)
+        self.sessions.watch(session, uri, ref.server)
+        if (listener := self.listening.get(session.id)) is not None:
+            listener.seen.watch(self.upstreams, ref.server, uri)
+
+    def unsubscribe(self, session: Session, uri: str) -> None:
+        """Have it hear of the resource no more."""
+        self.sessions.unwatch(session, uri)
+        if (listener := self.listening.get(session.id)) is not None:
+            listener.seen.unwatch(uri)
 
     async def resume(self, request: web.Request, door: Door, caller: Caller, session: Session, event: str) -> Answer:
         """Answer with the rest of the stream that an event was on; raises HTTPBadRequest for none of the session's."""
@@ -137,23 +150,26 @@ class AgentSessions:
         the right to hear it.
 
         The newest stream of a session is the one: the one before may be dead without anybody having noticed.
-        Raises TooManyStreams, and what `Pep.listen` does.
+        Raises TooManyStreams, and what `Hearing.begin` does.
         """
-        seen = Seen(await door.pep.listen(caller, session=session.id))
+        seen = Seen(await door.hearing.begin(caller, session=session.id))
         outlet = listening.outlet(request, self.calls.lines, caller, seen)
         key, why = whose(caller.principal, self.agent(session)), TOO_MANY
         try:
             await outlet.begin()
             why = HUNG_UP
             async with self._conversation(outlet, session) as conversation:
-                self._take_over(session, Listener(outlet, conversation))
+                self._take_over(session, Listener(outlet, conversation, seen))
+                for uri, server in self.sessions.watched(session).items():
+                    seen.watch(self.upstreams, server, uri)
                 self.upstreams.attend(key, lambda name: hears(seen, name, conversation), place)
-                await listening.tell_changes(seen, outlet)
+                await listening.tell_changes(seen, outlet, lambda: self.calls.lines.gate.door.hearing, caller)
         except asyncio.CancelledError:
             # Answered by the end of the stream, where it is not the agent that has gone.
             stopped(outlet, 0)
             why = outlet.ended or why
         finally:
+            seen.close()
             outlet.close()
             if self._is_the_one(session, outlet):
                 del self.listening[session.id]
@@ -192,6 +208,7 @@ class Listener(NamedTuple):
 
     outlet: HttpOutlet
     conversation: Conversation
+    seen: Seen
 
 
 def hears(seen: Seen, server: str, conversation: Conversation) -> Hear:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gateway.audit import AuditTrail
     from gateway.authn import Authn
     from gateway.config import Config
+    from gateway.hearing import Hearing
     from gateway.lifecycle import Lifecycle
     from gateway.model import Principal
     from gateway.pep import Pep
@@ -50,6 +51,7 @@ class Door:
     tenants: frozenset[str]
     authn: Authn
     pep: Pep
+    hearing: Hearing
     lifecycle: Lifecycle
     administration: Administration
     office: Office

@@ -6,26 +6,34 @@ An older agent gets the stream of its session, a modern one asks for a subscript
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, NoReturn
+import contextlib
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from gateway import audit
 from gateway.endpoints.calls import stopped
 from gateway.endpoints.outlet import HttpOutlet
 from gateway.endpoints.replies import answer, rejected
+from gateway.errors import Refused
+from gateway.hearing import EVERY_KIND
 from gateway.mcp import subscriptions
 from gateway.mcp.errors import INVALID_REQUEST, Rejection
 from gateway.mcp.headers import EVENTS, accepted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
     from aiohttp import web
 
     from gateway.audit import AuditTrail
     from gateway.endpoints.gate import Door
     from gateway.endpoints.outlet import Lines
     from gateway.endpoints.reply import Answer
+    from gateway.hearing import Hearing
+    from gateway.ids import Kind
     from gateway.mcp.envelope import Request
     from gateway.recording import Caller
     from gateway.sight import Sight
+    from gateway.upstream.pool import Upstreams
 
 DRAINING = "draining"
 TOO_OLD = "open for too long"
@@ -36,41 +44,90 @@ WITHOUT_BLAME = frozenset({DRAINING, TOO_OLD})
 
 
 class Seen:
-    """What an agent sees, as of the last look; how often it has changed is not told, only that it has."""
+    """What an agent sees of some kinds and which resources it watches, as of the last look; how often it has changed is
+    not told, only that it has.
+    """
 
-    __slots__ = ("_changed", "_waiting", "sight")
+    __slots__ = ("_changed", "_updated", "_waiting", "kinds", "sight", "watched")
 
-    def __init__(self, sight: Sight) -> None:
+    def __init__(self, sight: Sight, kinds: Collection[Kind] = EVERY_KIND) -> None:
         self.sight = sight
+        self.kinds = kinds
+        self.watched: dict[str, Watched] = {}
         # Not an asyncio.Event, which takes a kilobyte of each of thousands.
-        self._changed = False
+        self._changed: frozenset[Kind] = frozenset()
+        self._updated: dict[tuple[str, str], None] | None = None
         self._waiting: asyncio.Future[None] | None = None
 
     def look(self, sight: Sight) -> None:
         """Note what it sees by now."""
-        if sight.digest != self.sight.digest:
-            self._note()
+        self._note(self.sight.differs(sight))
         self.sight = sight
 
-    def changed_at(self, server: str) -> None:
+    def changed_at(self, server: str, kinds: frozenset[Kind]) -> None:
         """Note that a server offers something else, which it may see something of."""
         if server in self.sight.servers:
-            self._note()
+            self._note(kinds)
 
-    async def change(self) -> None:
-        """Wait until it sees something else than when this was asked last."""
-        if not self._changed:
+    def updated_at(self, server: str, uri: str) -> None:
+        """Note that a resource has changed, if it is one that is watched or lies under one."""
+        if any(one.server == server and subscriptions.covers(watched, uri) for watched, one in self.watched.items()):
+            self._updated = {**(self._updated or {}), (server, uri): None}
+            self._wake()
+
+    async def news(self) -> News:
+        """Wait until something is new since this was asked last, and return what."""
+        if not self._changed and not self._updated:
             self._waiting = asyncio.get_running_loop().create_future()
             try:
                 await self._waiting
             finally:
                 self._waiting = None
-        self._changed = False
+        news = News(self._changed, tuple(self._updated or ()))
+        self._changed, self._updated = frozenset(), None
+        return news
 
-    def _note(self) -> None:
-        self._changed = True
+    def watch(self, upstreams: Upstreams, server: str, uri: str) -> bool:
+        """Watch a resource as long as this lasts; False where its server does not say when one changes."""
+        if uri not in self.watched:
+            end = upstreams.watch(server, uri)
+            if end is None:
+                return False
+            self.watched[uri] = Watched(server, end)
+        return True
+
+    def unwatch(self, uri: str) -> None:
+        """Watch a resource no more."""
+        if (found := self.watched.pop(uri, None)) is not None:
+            found.end()
+
+    def close(self) -> None:
+        """Watch nothing more."""
+        for uri in list(self.watched):
+            self.unwatch(uri)
+
+    def _note(self, kinds: frozenset[Kind]) -> None:
+        if kinds := kinds.intersection(self.kinds):
+            self._changed |= kinds
+            self._wake()
+
+    def _wake(self) -> None:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
+
+
+class Watched(NamedTuple):
+    """A resource of a server that somebody watches, until `end` is called."""
+
+    server: str
+    end: Callable[[], None]
+
+
+class News(NamedTuple):
+    """The kinds of which something else is seen, and the resources that have changed, each with its server."""
+
+    kinds: frozenset[Kind]
+    updated: tuple[tuple[str, str], ...]
 
 
 def outlet(request: web.Request, lines: Lines, caller: Caller, seen: Seen) -> HttpOutlet:
@@ -78,19 +135,28 @@ def outlet(request: web.Request, lines: Lines, caller: Caller, seen: Seen) -> Ht
     made = HttpOutlet(request, lines, caller, lasting=True)
 
     async def check() -> int:
-        sight = await lines.gate.door.pep.sight(caller)
+        sight = await lines.gate.door.hearing.sight(caller, seen.kinds)
         seen.look(sight)
         return sight.revision
 
-    made.check, made.changed, made.task = check, seen.changed_at, asyncio.current_task()
+    made.check, made.listener, made.task = check, seen, asyncio.current_task()
     return made
 
 
-async def tell_changes(seen: Seen, told: HttpOutlet, id_: str | int | None = None) -> NoReturn:
-    """Say so, each time that the agent sees something else, until cancelled; `id_` is the subscription's."""
+async def tell_changes(
+    seen: Seen, told: HttpOutlet, hearing: Callable[[], Hearing], caller: Caller, id_: str | int | None = None
+) -> NoReturn:
+    """Say so, each time that the agent sees something else, until cancelled; `id_` is the subscription's.
+
+    Of a resource it is told if it may still hear of it, which is asked each time.
+    """
     while True:
-        await seen.change()
-        await told.tell(subscriptions.changed(subscriptions.TOOLS_CHANGED, id_))
+        news = await seen.news()
+        for kind in sorted(news.kinds):
+            await told.tell(subscriptions.changed(kind, id_))
+        for server, uri in news.updated:
+            if await hearing().may_hear(caller, uri, server):
+                await told.tell(subscriptions.updated(uri, id_))
 
 
 def record_end(trail: AuditTrail, caller: Caller, sight: Sight, why: str, **target: Any) -> None:
@@ -110,28 +176,30 @@ def record_end(trail: AuditTrail, caller: Caller, sight: Sight, why: str, **targ
 class Subscriptions:
     """`subscriptions/listen` of the modern era."""
 
-    def __init__(self, lines: Lines, trail: AuditTrail) -> None:
+    def __init__(self, lines: Lines, upstreams: Upstreams, trail: AuditTrail) -> None:
         self._lines = lines
+        self._upstreams = upstreams
         self._trail = trail
 
     async def listen(self, request: web.Request, door: Door, caller: Caller, message: Request) -> Answer:
         """Tell an agent of what it asks to be told of, until it hangs up or may not hear it any more.
 
-        Raises TooManyStreams, and what `Pep.listen` does.
+        Raises TooManyStreams, and what `Hearing.begin` does.
         """
-        filter_ = subscriptions.honoured(message)
-        if isinstance(filter_, Rejection):
-            return rejected(filter_)
+        wanted = subscriptions.wanted(message)
+        if isinstance(wanted, Rejection):
+            return rejected(wanted)
         if not accepted(request.headers).events:
             text = f"Not Acceptable: the answer is {EVENTS}"
             return rejected(Rejection(406, INVALID_REQUEST, text, id=message.id))
-        seen, why = Seen(await door.pep.listen(caller)), TOO_MANY
+        seen, why = Seen(await door.hearing.begin(caller, wanted.kinds), wanted.kinds), TOO_MANY
         told = outlet(request, self._lines, caller, seen)
         try:
             await told.begin()
             why = HUNG_UP
-            await told.tell(subscriptions.acknowledged(message.id, filter_))
-            await _told(seen, told, message.id, filter_)
+            await watch(seen, self._upstreams, door.hearing, caller, wanted.uris)
+            await told.tell(subscriptions.acknowledged(message.id, wanted.kinds, tuple(seen.watched)))
+            await tell_changes(seen, told, lambda: self._lines.gate.door.hearing, caller, message.id)
         except asyncio.CancelledError:
             end = stopped(told, message.id)
             why = told.ended or why
@@ -139,12 +207,13 @@ class Subscriptions:
                 end = answer(subscriptions.ended(message.id))
             return told.finished(end)
         finally:
+            seen.close()
             told.close()
             record_end(self._trail, caller, seen.sight, why)
 
 
-async def _told(seen: Seen, told: HttpOutlet, id_: str | int, filter_: dict[str, bool]) -> NoReturn:
-    if not filter_:
-        await asyncio.get_running_loop().create_future()
-    # There is one list so far.
-    await tell_changes(seen, told, id_)
+async def watch(seen: Seen, upstreams: Upstreams, hearing: Hearing, caller: Caller, uris: Iterable[str]) -> None:
+    """Watch those of some resources that the caller may hear of, for it; the others are as if they were not there."""
+    for uri in uris:
+        with contextlib.suppress(Refused):
+            seen.watch(upstreams, (await hearing.watch(caller, uri)).server, uri)

@@ -97,7 +97,7 @@ class Mcp:
         except GatewayError as error:
             if not isinstance(message, Request):
                 raise
-            return refused(error, message.id, message.method, "", route.era)
+            return refused(error, message.id, message.method, str(message.params.get("uri", "")), route.era)
 
     async def _answered(self, asking: Asking) -> Answer:
         """Answer a request, all of it within its span; one that is told of changes has none, for it has no end."""
@@ -107,7 +107,7 @@ class Mcp:
         trace = begun(self.tracing, asking.request.headers, asking.caller, asking.route.version, message)
         work = ANSWERS[action](self, asking._replace(caller=replace(asking.caller, trace=trace)))
         # A call may go on without its agent, and its span with it.
-        return await (work if action is Action.CALL_TOOL else carried_out(trace, work))
+        return await (work if action is Action.CALL else carried_out(trace, work))
 
     async def get(self, request: web.Request) -> Answer:
         """Open the stream of a session, or take one up again."""
@@ -190,13 +190,27 @@ class Mcp:
         self.sessions.set_level(asking.session, str(level))
         return answer(results.empty(id_))
 
-    async def list_tools(self, asking: Asking) -> Reply:
+    async def listing(self, asking: Asking) -> Reply:
         """List exactly what policy shows, on one page."""
-        tools = await asking.door.pep.list_tools(asking.caller)
-        return answer(*results.tool_list(asking.message.id, asking.route.era, tools))
+        method = asking.message.method
+        found = await asking.door.pep.listing(asking.caller, method)
+        return answer(*results.listed(asking.message.id, asking.route.era, method, found))
+
+    async def subscribe(self, asking: Asking) -> Reply:
+        """Note that a session wants to hear of a resource, or no more; without a session there is nobody to tell."""
+        id_, uri = asking.message.id, asking.message.params.get("uri")
+        if not isinstance(uri, str):
+            return failed(id_, 200, INVALID_PARAMS, "params.uri must be a string")
+        if asking.session is None:
+            return failed(id_, 200, INVALID_REQUEST, "a subscription needs the session that initialize opened")
+        if asking.route.action is Action.SUBSCRIBE:
+            await self.sessions.subscribe(asking.door, asking.caller, asking.session, uri)
+        else:
+            self.sessions.unsubscribe(asking.session, uri)
+        return answer(results.empty(id_))
 
     async def call(self, asking: Asking) -> Answer:
-        """Call a tool."""
+        """Ask one named thing."""
         agent = self._agent(asking)
         return await self.calls.answer(asking.request, asking.door, asking.caller, agent, asking.message)
 
@@ -219,8 +233,10 @@ ANSWERS: Mapping[Action, Callable[[Mcp, Asking], Coroutine[Any, Any, Answer]]] =
     Action.PING: Mcp.ping,
     Action.SET_LEVEL: Mcp.set_level,
     Action.LISTEN: Mcp.listen,
-    Action.LIST_TOOLS: Mcp.list_tools,
-    Action.CALL_TOOL: Mcp.call,
+    Action.SUBSCRIBE: Mcp.subscribe,
+    Action.UNSUBSCRIBE: Mcp.subscribe,
+    Action.LIST: Mcp.listing,
+    Action.CALL: Mcp.call,
 }
 
 

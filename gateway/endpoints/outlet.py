@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gateway.outlet import Check
     from gateway.pulse import Pulse
     from gateway.recording import Caller
-    from gateway.streams import Stream, Streams
+    from gateway.streams import Listener, Stream, Streams
 
 PULSE_SECONDS = 15.0
 
@@ -52,10 +52,10 @@ class HttpOutlet:
         "_stream",
         "_ticket",
         "_waiting",
-        "changed",
         "check",
         "ended",
         "held",
+        "listener",
         "open",
         "task",
     )
@@ -73,8 +73,8 @@ class HttpOutlet:
         self._left = False
         self._waiting: list[Callable[[], None]] = []
         self.check: Check | None = None
-        self.changed: Callable[[str], None] | None = None
-        """Is told which server offers something else."""
+        self.listener: Listener | None = None
+        """Is told what is new at servers."""
         self.task: asyncio.Task[object] | None = None
         self.ended: str | None = None
         self.held = False
@@ -93,7 +93,7 @@ class HttpOutlet:
         """Become a stream; raises TooManyStreams."""
         if self._stream is None:
             streams, principal = self._lines.streams, self._caller.principal
-            self._ticket = streams.open(principal, self.end, self._still, lasting=self._lasting, changed=self.changed)
+            self._ticket = streams.open(principal, self.end, self._still, lasting=self._lasting, listener=self.listener)
             headers: dict[str, str] = {}
             add_common_headers(headers, self._request, self._lines.gate.door.config)
             self._stream = EventStream(self._request, headers)

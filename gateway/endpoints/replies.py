@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 # Outside the range that JSON-RPC reserves (mcp 2026-07-28, basic/index): these are the gateway's own.
 STREAM_ENDED = 40100
+NOT_PERMITTED = 40300
 CANCELLED = 49900
 UPSTREAM_FAILED = 50200
 DECISION_UNAVAILABLE = 50300
@@ -84,9 +85,14 @@ def refused(error: GatewayError, id_: Any, method: str, name: str, era: Era) -> 
     """Return what an agent is told of an error; raises those that are HTTP's to tell."""
     match error:
         case NotVisible():
-            return failed(id_, status(era, INVALID_PARAMS), INVALID_PARAMS, NAMED[method].unknown + name)
-        case NotPermitted():
+            code = INVALID_PARAMS if era is Era.MODERN else NAMED[method].code
+            data = {"uri": name} if NAMED[method].member == "uri" else None
+            body = results.error(id_, code, NAMED[method].unknown + name, data)
+            return answer(body, http_status=status(era, code))
+        case NotPermitted() if method == "tools/call":
             return answer(results.tool_error(id_, era, denial(error)))
+        case NotPermitted():
+            return failed(id_, 200, NOT_PERMITTED, denial(error))
         case HeadersDisagree():
             return failed(id_, status(era, HEADER_MISMATCH), HEADER_MISMATCH, str(error))
         case StateRefused():

@@ -39,9 +39,9 @@ LOG = logging.getLogger("portcullis.stdio")
 MAX_UNDER_WAY = 256
 # Outside the range that JSON-RPC reserves, like those of the same meaning over HTTP.
 TOO_MANY_REQUESTS = 42900
-CAPABILITIES: Mapping[str, Any] = {"tools": {}}
+CAPABILITIES: Mapping[str, Any] = {"tools": {}, "prompts": {}, "resources": {}, "completions": {}}
 # What is told on a stream, or kept in a session, is not to be had here.
-_UNSERVED = frozenset({Action.LISTEN, Action.SET_LEVEL})
+_UNSERVED = frozenset({Action.LISTEN, Action.SET_LEVEL, Action.SUBSCRIBE, Action.UNSUBSCRIBE})
 
 
 class Line:
@@ -164,10 +164,11 @@ class StdioAgent:
                 return results.empty(message.id)
         await self._ready()
         caller = Caller(self._principal, self._info(), client=route.client or self._client)
-        if route.action is Action.CALL_TOOL:
+        if route.action is Action.CALL:
             return await self._called(message, route, caller)
         try:
-            return b"".join(results.tool_list(message.id, route.era, await self._current().pep.list_tools(caller)))
+            found = await self._current().pep.listing(caller, message.method)
+            return b"".join(results.listed(message.id, route.era, message.method, found))
         except GatewayError as error:
             return b"".join(refused(error, message.id, message.method, "", route.era).pieces)
 

@@ -54,8 +54,10 @@ class Action(StrEnum):
     SET_LEVEL = "logging/setLevel"
     LISTEN = "subscriptions/listen"
     ACCEPT = "accept"
-    LIST_TOOLS = "tools/list"
-    CALL_TOOL = "tools/call"
+    SUBSCRIBE = "resources/subscribe"
+    UNSUBSCRIBE = "resources/unsubscribe"
+    LIST = "list"
+    CALL = "call"
 
 
 _BOTH = frozenset(Era)
@@ -69,8 +71,16 @@ METHODS: Mapping[str, tuple[frozenset[Era], Action]] = {
     "logging/setLevel": (_LEGACY, Action.SET_LEVEL),
     "server/discover": (_MODERN, Action.DISCOVER),
     "subscriptions/listen": (_MODERN, Action.LISTEN),
-    "tools/list": (_BOTH, Action.LIST_TOOLS),
-    "tools/call": (_BOTH, Action.CALL_TOOL),
+    "resources/subscribe": (_LEGACY, Action.SUBSCRIBE),
+    "resources/unsubscribe": (_LEGACY, Action.UNSUBSCRIBE),
+    "tools/list": (_BOTH, Action.LIST),
+    "prompts/list": (_BOTH, Action.LIST),
+    "resources/list": (_BOTH, Action.LIST),
+    "resources/templates/list": (_BOTH, Action.LIST),
+    "tools/call": (_BOTH, Action.CALL),
+    "prompts/get": (_BOTH, Action.CALL),
+    "resources/read": (_BOTH, Action.CALL),
+    "completion/complete": (_BOTH, Action.CALL),
 }
 NOTIFICATIONS = "notifications/"
 
@@ -200,7 +210,7 @@ def _routed(era: Era, version: str, request: Request, client: Any) -> Route | Re
     eras, action = METHODS.get(request.method, (frozenset(), None))
     if action is None or era not in eras:
         return Rejection(status(era, METHOD_NOT_FOUND), METHOD_NOT_FOUND, f"Method not found: {request.method}")
-    if action is Action.LIST_TOOLS and request.params.get("cursor") is not None:
+    if action is Action.LIST and request.params.get("cursor") is not None:
         # There is one page, so none was ever handed out (server/utilities/pagination).
         return Rejection(status(era, INVALID_PARAMS), INVALID_PARAMS, "params.cursor is none that was handed out")
     return Route(era, version, action, _client(client))

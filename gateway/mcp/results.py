@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import Raw
@@ -23,23 +23,38 @@ from gateway.mcp.errors import (
     UNSUPPORTED_VERSION,
     URL_ELICITATION_REQUIRED,
 )
+from gateway.mcp.sections import SECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.mcp.agent import Agent
     from gateway.mcp.answers import Answer, RpcError
-    from gateway.mcp.tools import Fragment
+    from gateway.mcp.definitions import Fragment
 
 SERVER_INFO: Mapping[str, str] = {"name": "portcullis", "version": __version__}
-CAPABILITIES: Mapping[str, Any] = {"tools": {"listChanged": True}, "logging": {}}
+# Whatever servers there are: what an agent sees changes while it is here, and what was declared to it does not.
+CAPABILITIES: Mapping[str, Any] = {
+    "tools": {"listChanged": True},
+    "prompts": {"listChanged": True},
+    "resources": {"listChanged": True, "subscribe": True},
+    "completions": {},
+    "logging": {},
+}
 
 NOT_CAPABLE = "This tool needs something of its client that is not available through this gateway at this version"
 _META = json.encode({META_SERVER_INFO: SERVER_INFO})
 _COMPLETE = Raw(b'"complete"')
 # A list depends on who asks and on what was withdrawn a moment ago: nobody may keep it.
 _UNCACHED = b'"ttlMs":0,"cacheScope":"private"'
-_MODERN_LIST_HEAD = b'{"resultType":"complete",' + _UNCACHED + b',"_meta":' + _META + b',"tools":['
+_LIST_HEADS: Mapping[str, Mapping[Era, bytes]] = {
+    one.method: {
+        Era.MODERN: b'{"resultType":"complete",%b,"_meta":%b,"%b":[' % (_UNCACHED, _META, one.member.encode()),
+        Era.LEGACY: b'{"%b":[' % one.member.encode(),
+    }
+    for one in SECTIONS.values()
+}
+_Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 _MODERN_ONLY = frozenset({"resultType", "ttlMs", "cacheScope"})
 # Codes that would say something about this gateway's own conduct, or that no server may send any more.
 _TRANSLATED: Mapping[int, int] = {
@@ -93,12 +108,10 @@ def empty(id_: str | int) -> bytes:
     return success(id_, b"{}")
 
 
-def tool_list(id_: str | int, era: Era, tools: Fragment) -> tuple[bytes, ...]:
-    """Return the result of `tools/list` around definitions that are encoded already, in pieces: it may be large."""
-    head = b'{"jsonrpc":"2.0","id":%b,"result":' % json.encode(id_)
-    if era is Era.MODERN:
-        return head + _MODERN_LIST_HEAD, tools.modern, b"]}}"
-    return head + b'{"tools":[', tools.legacy, b"]}}"
+def listed(id_: str | int, era: Era, method: str, found: Fragment) -> tuple[bytes, ...]:
+    """Return the result of a list around definitions that are encoded already, in pieces: it may be large."""
+    head = b'{"jsonrpc":"2.0","id":%b,"result":%b' % (json.encode(id_), _LIST_HEADS[method][era])
+    return head, found.modern if era is Era.MODERN else found.legacy, b"]}}"
 
 
 def tool_error(id_: str | int, era: Era, text: str) -> bytes:
@@ -117,12 +130,16 @@ def relayed(id_: str | int, agent: Agent, method: str, answer: Answer) -> tuple[
     if answer.error is not None:
         return _relayed_error(id_, agent, method, answer.error)
     members = _modern(answer.result) if agent.era is Era.MODERN else _legacy(answer.result)
+    if method == "resources/read" and agent.era is Era.MODERN and bytes(members["resultType"]) == bytes(_COMPLETE):
+        members |= _kept_privately(answer.result)
     return success(id_, msgspec.json.encode(members)), 200
 
 
 def relayed_code(code: int, agent: Agent) -> int:
     """Return the code under which a server's JSON-RPC error is passed on."""
     if code == MISSING_CLIENT_CAPABILITY and agent.era is Era.MODERN:
+        return code
+    if code == RESOURCE_NOT_FOUND and agent.era is Era.LEGACY:
         return code
     if code == URL_ELICITATION_REQUIRED and can(agent.capabilities, "elicitation/create", {"mode": "url"}):
         return code if agent.era is Era.LEGACY else INTERNAL_ERROR
@@ -159,6 +176,15 @@ def _legacy(result: Mapping[str, Raw]) -> dict[str, Any]:
         if theirs := third_party(result["_meta"]):
             members["_meta"] = theirs
     return members
+
+
+def _kept_privately(result: Mapping[str, Raw]) -> dict[str, Any]:
+    """Return for how long an agent may keep what it has read: as its server says, and for itself alone."""
+    try:
+        ttl = msgspec.json.decode(result.get("ttlMs", b"0"), type=_Milliseconds)
+    except msgspec.MsgspecError:
+        ttl = 0
+    return {"ttlMs": ttl, "cacheScope": "private"}
 
 
 def third_party(meta: Raw | None) -> dict[str, Any]:

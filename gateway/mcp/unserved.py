@@ -19,20 +19,10 @@ _BOTH = frozenset(Era)
 _LEGACY = frozenset({Era.LEGACY})
 _MODERN = frozenset({Era.MODERN})
 
-_NO_PROMPTS = "prompts are not offered"
-_NO_RESOURCES = "resources are not offered"
 _NO_TASKS = "calls are answered by results, not by tasks, and no task is known here"
 
 # Requests of agents that are answered -32601, by era.
 REFUSED: Mapping[str, Placed] = {
-    "prompts/list": (_BOTH, _NO_PROMPTS),
-    "prompts/get": (_BOTH, _NO_PROMPTS),
-    "resources/list": (_BOTH, _NO_RESOURCES),
-    "resources/templates/list": (_BOTH, _NO_RESOURCES),
-    "resources/read": (_BOTH, _NO_RESOURCES),
-    "resources/subscribe": (_LEGACY, _NO_RESOURCES),
-    "resources/unsubscribe": (_LEGACY, _NO_RESOURCES),
-    "completion/complete": (_BOTH, "what it would complete, prompts and resources, is not offered"),
     "tasks/get": (_BOTH, _NO_TASKS),
     "tasks/cancel": (_BOTH, _NO_TASKS),
     "tasks/list": (_LEGACY, _NO_TASKS),
@@ -49,6 +39,7 @@ FROM_AGENTS: Mapping[str, Placed] = {
     "notifications/tasks/status": (_LEGACY, "dropped: agents are given no tasks"),
 }
 
+_CHANGED = "the server is listed again, and whoever sees something of it is told so"
 _ASKED = "passed on to an agent that has declared it: on the stream of its call, or within the result"
 
 # Requests and notifications of servers, among them what they ask for within a result (2026-07-28, patterns/mrtr).
@@ -64,13 +55,10 @@ FROM_SERVERS: Mapping[str, Placed] = {
     "notifications/cancelled": (_BOTH, "takes back what the server asked the agent"),
     "notifications/progress": (_BOTH, "passed on under the agent's own token, if it sent one"),
     "notifications/message": (_BOTH, "passed on at or above the level that the agent asked for"),
-    "notifications/tools/list_changed": (
-        _BOTH,
-        "the server is listed again, and whoever sees something of it is told so",
-    ),
-    "notifications/prompts/list_changed": (_BOTH, "dropped: prompts are not offered"),
-    "notifications/resources/list_changed": (_BOTH, "dropped: resources are not offered"),
-    "notifications/resources/updated": (_BOTH, "dropped: nothing is subscribed to"),
+    "notifications/tools/list_changed": (_BOTH, _CHANGED),
+    "notifications/prompts/list_changed": (_BOTH, _CHANGED),
+    "notifications/resources/list_changed": (_BOTH, _CHANGED),
+    "notifications/resources/updated": (_BOTH, "passed on to whoever has subscribed to the resource and may read it"),
     "notifications/subscriptions/acknowledged": (_MODERN, "dropped: what comes is listened to"),
     "notifications/elicitation/complete": (_LEGACY, "passed on to an agent that can elicit by URL"),
     "notifications/tasks/status": (_LEGACY, "dropped: servers are asked for no tasks"),

@@ -1,39 +1,49 @@
-"""What a server says of its own lists: heard in the gateway's name, for all who see something of it."""
+"""What a server says of what it offers: heard in the gateway's name, for all who see something of it.
+
+That its lists have changed, and that a resource has which somebody watches.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, NamedTuple
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway import background
 from gateway.errors import UpstreamFailed
+from gateway.mcp import subscriptions, told
 from gateway.upstream import outgoing
-from gateway.upstream.era import Modern
+from gateway.upstream.era import Legacy, Modern
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
-    from gateway.upstream.era import Legacy
+    from gateway.ids import Kind
+    from gateway.mcp.answers import ServerRequest
     from gateway.upstream.peer import Incoming, Peer
+    from gateway.upstream.wire import Wire
 
     Sending = tuple[dict[str, str], AbstractAsyncContextManager[Incoming]]
 
 # A server may say so as often as it likes; that often at most it is listed for it, and somebody told.
 TOLD_SECONDS = 0.2
 LISTED_SECONDS = 2.0
+# How long a change of what is watched waits for others, for each begins a new stream.
+WATCHED_SECONDS = 0.1
 # After a stream that ended; less and less often where it never lasts.
 MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 1.0, 60.0
+MAX_WATCHED = 1000
 _METHOD = "subscriptions/listen"
-_WANTED = {"notifications": {"toolsListChanged": True}}
 
 
 class Heard(NamedTuple):
-    """What is done when a server says that it offers something else: whoever listens is told, and it is listed."""
+    """What is done when a server says something: whoever listens is told of kinds, or of a URI, and it is listed."""
 
-    tell: Callable[[str], None]
+    tell: Callable[[str, frozenset[Kind]], None]
     list: Callable[[str], Awaitable[None]]
+    update: Callable[[str, str], None] = lambda _server, _uri: None
 
 
 class Announced:
@@ -42,24 +52,54 @@ class Announced:
     def __init__(self, server: str, heard: Heard | None) -> None:
         self._server = server
         self._heard = heard
-        self._told, self._stale = asyncio.Event(), asyncio.Event()
+        self._told, self._stale, self._rewatched = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._kinds: set[Kind] = set()
+        self._updated: dict[str, None] = {}
+        self._watched: Counter[str] = Counter()
         self._tasks: list[asyncio.Task[None]] = []
-        self._era: Modern | Legacy | None = None
+        self._at: tuple[Modern | Legacy, Peer, Wire] | None = None
+        # What an older server was asked to tell of in the session that it has now.
+        self._asked_for: set[str] = set()
         self._listening: asyncio.Task[None] | None = None
 
-    def changed(self) -> None:
-        """Have it told and listed, soon."""
-        self._wake(self._told, self._stale)
+    def hear(self, message: ServerRequest) -> None:
+        """Have it told, soon, if it is of what the server offers."""
+        if (kind := subscriptions.CHANGES.get(message.method)) is not None:
+            self._kinds.add(kind)
+            self._wake(self._told, self._stale)
+        elif message.method == subscriptions.UPDATED:
+            uri = told.text_of(told.params_of(message).get("uri"))
+            if len(self._updated) < MAX_WATCHED and any(subscriptions.covers(one, uri) for one in self._watched):
+                self._updated[uri] = None
+                self._wake(self._told)
 
-    def follow(self, era: Modern | Legacy | None, peer: Peer, ids: Iterator[int]) -> None:
+    def watch(self, uri: str) -> bool:
+        """Hear of a resource from now on, until `unwatch`; False where the server does not say when one changes."""
+        era = self._at[0] if self._at is not None else None
+        if era is None or not era.declared.subscribes or self._heard is None:
+            return False
+        if uri not in self._watched and len(self._watched) >= MAX_WATCHED:
+            return False
+        self._watched[uri] += 1
+        if self._watched[uri] == 1:
+            self._wake(self._rewatched)
+        return True
+
+    def unwatch(self, uri: str) -> None:
+        """Hear of a resource no more, if nobody else watches it."""
+        self._watched[uri] -= 1
+        if self._watched[uri] <= 0:
+            del self._watched[uri]
+            self._wake(self._rewatched)
+
+    def follow(self, era: Modern | Legacy | None, peer: Peer, wire: Wire) -> None:
         """Listen to the server in this era, or in this session; again, if that has come to an end."""
-        listening = self._listening
-        if era == self._era and listening is not None and not listening.done():
-            return
-        self._stop()
-        if era is not None and era.announces and self._heard is not None:
-            self._era = era
-            self._listening = asyncio.create_task(self._listen(era, peer, ids))
+        same = self._at is not None and self._at[0] == era
+        if not same:
+            self._asked_for.clear()
+        self._at = None if era is None else (era, peer, wire)
+        if not same or self._listening is None or self._listening.done():
+            self._listen_anew()
 
     async def close(self) -> None:
         """Listen no more."""
@@ -72,31 +112,49 @@ class Announced:
         if self._heard is None:
             return
         if not self._tasks:
-            steps = (self._told, TOLD_SECONDS, self._tell), (self._stale, LISTED_SECONDS, self._list)
+            steps = (
+                (self._told, TOLD_SECONDS, self._tell),
+                (self._stale, LISTED_SECONDS, self._list),
+                (self._rewatched, WATCHED_SECONDS, self._rewatch),
+            )
             self._tasks = [asyncio.create_task(_paced(*one)) for one in steps]
             for task in self._tasks:
                 task.add_done_callback(background.report)
         for one in wanted:
             one.set()
 
-    def _stop(self) -> None:
+    def _listen_anew(self) -> None:
         if self._listening is not None:
             self._listening.cancel()
-        self._listening = self._era = None
+        self._listening = None
+        if self._at is not None and self._heard is not None:
+            declared = self._at[0].declared
+            if declared.announces or (declared.subscribes and (self._watched or self._asked_for)):
+                self._listening = asyncio.create_task(self._listen(*self._at))
 
     async def _tell(self) -> None:
         assert self._heard is not None
-        self._heard.tell(self._server)
+        kinds, self._kinds = frozenset(self._kinds), set()
+        updated, self._updated = self._updated, {}
+        if kinds:
+            self._heard.tell(self._server, kinds)
+        for uri in updated:
+            self._heard.update(self._server, uri)
 
     async def _list(self) -> None:
         assert self._heard is not None
         await self._heard.list(self._server)
 
-    async def _listen(self, era: Modern | Legacy, peer: Peer, ids: Iterator[int]) -> None:
+    async def _rewatch(self) -> None:
+        """Have the server tell of other resources than before; whoever asks at the same time waits for one round."""
+        await asyncio.sleep(WATCHED_SECONDS)
+        self._listen_anew()
+
+    async def _listen(self, era: Modern | Legacy, peer: Peer, wire: Wire) -> None:
         loop, pause = asyncio.get_running_loop(), 0.0
         while True:
             began = loop.time()
-            headers, sending = _sending(era, peer, ids)
+            headers, sending = self._sending(era, peer, wire)
             with contextlib.suppress(UpstreamFailed):
                 async with sending as stream:
                     if stream.status != 200:
@@ -104,20 +162,37 @@ class Announced:
                     if pause:
                         # Nobody knows what was said meanwhile.
                         self._wake(self._stale)
+                    if isinstance(era, Legacy):
+                        await self._subscribe(era, wire)
                     async for message in stream:
                         peer.refuse(message, headers)
             lasted = loop.time() - began > MAX_PAUSE_SECONDS
             pause = MIN_PAUSE_SECONDS if lasted else min(max(pause * 2, MIN_PAUSE_SECONDS), MAX_PAUSE_SECONDS)
             await asyncio.sleep(pause)
 
+    async def _subscribe(self, session: Legacy, wire: Wire) -> None:
+        """Ask an older server to tell of what is watched, in the session of the stream that it tells it on."""
+        if not session.declared.subscribes:
+            return
+        wanted = {"resources/subscribe": set(self._watched) - self._asked_for}
+        wanted["resources/unsubscribe"] = self._asked_for - set(self._watched)
+        for method, uris in wanted.items():
+            for uri in sorted(uris):
+                await wire.legacy(session, method, {"uri": uri})
+        self._asked_for = set(self._watched)
 
-def _sending(era: Modern | Legacy, peer: Peer, ids: Iterator[int]) -> Sending:
-    if not isinstance(era, Modern):
-        headers = outgoing.legacy_headers(era.version, era.session)
-        return headers, peer.listen(headers)
-    id_, headers = next(ids), outgoing.modern_headers(era.version, _METHOD)
-    params = {**_WANTED, "_meta": outgoing.modern_meta(era.version, {})}
-    return headers, peer.stream(id_, outgoing.request(id_, _METHOD, params), headers)
+    def _sending(self, era: Modern | Legacy, peer: Peer, wire: Wire) -> Sending:
+        if not isinstance(era, Modern):
+            headers = outgoing.legacy_headers(era.version, era.session)
+            return headers, peer.listen(headers)
+        id_, headers = next(wire.ids), outgoing.modern_headers(era.version, _METHOD)
+        wanted: dict[str, Any] = {
+            name: True for name, kind in subscriptions.HONOURED.items() if kind in era.declared.announces
+        }
+        if self._watched and era.declared.subscribes:
+            wanted[subscriptions.WATCHED] = sorted(self._watched)
+        params = {"notifications": wanted, "_meta": outgoing.modern_meta(era.version, {})}
+        return headers, peer.stream(id_, outgoing.request(id_, _METHOD, params), headers)
 
 
 async def _paced(wanted: asyncio.Event, seconds: float, step: Callable[[], Awaitable[None]]) -> None:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gateway.errors import UpstreamFailed
+from gateway.ids import Kind
 from gateway.mcp.eras import MODERN_VERSIONS
 from gateway.mcp.errors import HEADER_MISMATCH, MISSING_CLIENT_CAPABILITY, UNSUPPORTED_VERSION
+from gateway.mcp.sections import CAPABILITIES
 from gateway.upstream import outgoing
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 # 2024-11-05 has no streamable HTTP, and servers that offer nothing newer over it were seen to work all the same.
 HANDSHAKE_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 _MODERN = MODERN_VERSIONS[0]
+CHANGES = "listChanged"
 # A process may take longer to start; whether it answered late is seen at what it says to the handshake.
 SILENCE_SECONDS = 10.0
 # What HTTP says where nobody knows what `initialize` is; the others are of this moment, or of whoever asks.
@@ -31,24 +34,47 @@ _UNKNOWN_STATUS = frozenset({400, 404, 405, 406, 415, 422})
 
 
 @dataclass(frozen=True, slots=True)
+class Declared:
+    """What a server says that it can: which kinds it `has`, and of which it `announces` that they have changed.
+
+    `subscribes` says whether it tells when a resource that was named to it has changed.
+    """
+
+    has: frozenset[Kind] = frozenset({Kind.TOOL})
+    announces: frozenset[Kind] = frozenset()
+    subscribes: bool = False
+
+    @classmethod
+    def of(cls, capabilities: Any) -> Declared:
+        """Return what the capabilities of a server say; one that declares nothing at all may have tools."""
+        found = _objects(capabilities)
+        has = frozenset(kind for name, kind in CAPABILITIES.items() if name in found)
+        announces = frozenset(kind for name, kind in CAPABILITIES.items() if found.get(name, {}).get(CHANGES) is True)
+        return cls(has or cls().has, announces, found.get("resources", {}).get("subscribe") is True)
+
+
+NOTHING = Declared()
+
+
+@dataclass(frozen=True, slots=True)
 class Modern:
-    """The server takes each request on its own; `announces` says whether it tells when its tools change."""
+    """The server takes each request on its own."""
 
     version: str
-    announces: bool = False
+    declared: Declared = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
 class Legacy:
     """The server wants a handshake; `session` is what it calls this one, None if it keeps no sessions.
 
-    `logs` says whether it can be told which log messages to send, `announces` as above.
+    `logs` says whether it can be told which log messages to send.
     """
 
     version: str
     session: str | None
     logs: bool = False
-    announces: bool = False
+    declared: Declared = NOTHING
 
 
 class NoHandshake(UpstreamFailed):
@@ -59,11 +85,12 @@ async def probe(server: str, peer: Peer, ids: Iterator[int]) -> Modern | Legacy:
     """Return the era of a server, for older ones with a handshake done; raises UpstreamFailed without a verdict."""
     answer = await _discovered(peer, ids)
     if answer is not None and _is_modern(server, answer):
-        return Modern(_MODERN, _announces(_member(answer, "capabilities")))
+        return Modern(_MODERN, Declared.of(_member(answer, "capabilities")))
     reply = await _initialized(peer, ids)
     if reply.error_code == UNSUPPORTED_VERSION and _is_modern(server, require_answer(server, reply)):
         # It has taken the probe after all, which we did not wait for, and is modern from then on.
-        return Modern(_MODERN)
+        answer = await _discovered(peer, ids)
+        return Modern(_MODERN, Declared.of(_member(answer, "capabilities") if answer else None))
     return await _shaken(server, peer, reply)
 
 
@@ -98,7 +125,7 @@ async def _shaken(server: str, peer: Peer, reply: Reply) -> Legacy:
         raise NoHandshake(server, "speaks no version of MCP that this gateway speaks")
     capabilities = _member(answer, "capabilities")
     logs = isinstance(capabilities, dict) and "logging" in capabilities
-    legacy = Legacy(version, reply.session, logs, _announces(capabilities))
+    legacy = Legacy(version, reply.session, logs, Declared.of(capabilities))
     headers = outgoing.legacy_headers(legacy.version, legacy.session)
     await peer.tell(outgoing.notification("notifications/initialized"), headers)
     return legacy
@@ -139,9 +166,8 @@ def _is_modern(server: str, answer: Answer) -> bool:
     return _MODERN in offered
 
 
-def _announces(capabilities: Any) -> bool:
-    tools = capabilities.get("tools") if isinstance(capabilities, dict) else None
-    return isinstance(tools, dict) and tools.get("listChanged") is True
+def _objects(value: Any) -> dict[str, dict[str, Any]]:
+    return {name: one for name, one in value.items() if isinstance(one, dict)} if isinstance(value, dict) else {}
 
 
 def _member(answer: Answer, name: str) -> Any:

@@ -10,7 +10,6 @@ from yarl import URL
 from gateway.config.servers import is_own_header
 from gateway.errors import UpstreamFailed
 from gateway.http1.request import BadField, field_lines
-from gateway.mcp.subscriptions import TOOLS_CHANGED
 from gateway.upstream import outgoing
 from gateway.upstream.failures import MAX_ANSWER_BYTES
 from gateway.upstream.stream import Sending
@@ -50,13 +49,13 @@ class Endpoint:
         target: Target,
         connections: Connections,
         errands: Errands,
-        changed: Callable[[], None] | None = None,
+        heard: Callable[[ServerRequest], None] = lambda _: None,
     ) -> None:
-        """`changed` is told that the server offers something else, whenever it says so."""
+        """`heard` gets what the server tells and nobody waits for, such as that it offers something else."""
         self._server = target.server
         self._connections = connections
         self._errands = errands
-        self._changed = changed
+        self._heard = heard
         self._configured = {name: value for name, value in target.headers.items() if not is_own_header(name)}
         self._url = URL(target.endpoint)
         self._names = frozenset(map(str.lower, self._configured))
@@ -84,10 +83,9 @@ class Endpoint:
         return self._sending("GET", headers, id_=id_)
 
     def refuse(self, message: ServerRequest, headers: Mapping[str, str]) -> None:
-        """Answer what a server asked on a stream with a no; what it only told is heard if it is of its lists."""
+        """Answer what a server asked on a stream with a no; what it only told is heard if it is of what it offers."""
         if message.id is None:
-            if message.method == TOOLS_CHANGED and self._changed is not None:
-                self._changed()
+            self._heard(message)
         else:
             self._errands.run(self.courtesy(outgoing.refusal(message.id, message.method), headers))
 

@@ -38,7 +38,8 @@ def refusal(id_: bytes, method: str) -> bytes:
 
 def params_of(method: str, name: str, members: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of a call; `_meta` is left out where there is nothing to say."""
-    params: dict[str, Any] = {NAMED_BY[method]: name, **members}
+    member = NAMED_BY.get(method)
+    params: dict[str, Any] = dict(members) if member is None else {member: name, **members}
     if meta:
         params["_meta"] = meta
     return params

@@ -10,6 +10,7 @@ from yarl import URL
 
 from gateway.dial import Dialer, trust
 from gateway.errors import UpstreamFailed
+from gateway.mcp.sections import TOOLS
 from gateway.upstream.announced import Announced
 from gateway.upstream.connections import Connections
 from gateway.upstream.errands import Errands
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
     from gateway.ids import Ref
     from gateway.mcp.answers import Answer
+    from gateway.mcp.definitions import Definition, Offered
     from gateway.mcp.params import ParamHeaders
-    from gateway.mcp.tools import Tool
     from gateway.upstream.announced import Heard
     from gateway.upstream.call import Call, Hear, Position
     from gateway.upstream.target import AnyTarget, Target
@@ -94,16 +95,27 @@ class Upstreams:
             await asyncio.sleep(_UNUSED_SECONDS)
             self._retire(self._generations.forget_unused())
 
-    async def list_tools(self, server: str) -> tuple[Tool, ...]:
-        """Return what a server offers, by name; raises UpstreamFailed."""
-        return await self._find(server).list_tools()
+    async def offered(self, server: str) -> Offered:
+        """Return what a server offers; raises UpstreamFailed."""
+        return await self._find(server).offered()
+
+    async def list_tools(self, server: str) -> tuple[Definition, ...]:
+        """Return the tools that a server offers, by name; raises UpstreamFailed."""
+        return (await self.offered(server)).get(TOOLS.method, ())
+
+    def watch(self, server: str, uri: str) -> Callable[[], None] | None:
+        """Hear of a resource from now on and return what ends that; None where the server does not say of any."""
+        found = self._generations.newest.get(server)
+        if not isinstance(found, UpstreamServer) or not found.announced.watch(uri):
+            return None
+        return lambda: found.announced.unwatch(uri)
 
     def param_headers(self, ref: Ref, config: str | None = None) -> ParamHeaders:
         """Return which arguments of a tool are repeated in headers; raises UpstreamFailed."""
         return self._find(ref.server, config).param_headers(ref.name)
 
     def call(self, ref: Ref, call: Call, config: str | None = None) -> Awaitable[Answer]:
-        """Call a tool of a server, as it is named there; raises UpstreamFailed.
+        """Ask something of a server for something, as it is named there; raises UpstreamFailed.
 
         `config` is the configuration by which that was decided: the call goes where that one says.
         Cancelling the awaiting task closes the request at the server.
@@ -156,7 +168,7 @@ class Upstreams:
         if isinstance(target, StdioTarget):
             return StdioServer(target, self.slots, self._clock)
         errands, announced = Errands(), Announced(target.server, self._heard)
-        endpoint = Endpoint(target, self._connect(target), errands, announced.changed)
+        endpoint = Endpoint(target, self._connect(target), errands, announced.hear)
         server = UpstreamServer(target, endpoint, errands, self._clock, announced)
         for whose, hear in self._attended.items():
             server.attend(whose, hear(target.server))

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gateway.mcp.answers import Answer
+    from gateway.mcp.definitions import Offered
     from gateway.mcp.params import ParamHeaders
-    from gateway.mcp.tools import Tool
     from gateway.model import Principal
     from gateway.upstream.call import Call
     from gateway.upstream.slots import Slots
@@ -36,7 +36,7 @@ LOG = logging.getLogger("portcullis.stdio")
 RAN_WELL_SECONDS = 10.0
 FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 30.0
-# Its tools are asked for again after so long, though it did not say that they are others.
+# Its lists are asked for again after so long, though it did not say that they are others.
 LIST_AGAIN_SECONDS = 3600.0
 
 
@@ -64,30 +64,30 @@ class StdioServer:
         self.dropped = 0
         self._starter = Starter(target, slots, clock)
         self._clock = clock
-        self._tools: tuple[Tool, ...] | None = None
+        self._offered: Offered | None = None
         self._listing = SingleFlight(self._list)
         self._listed_at = 0.0
         self._seats: dict[Owner, Seat] = {}
         self._under_way = InFlight()
         self._closed = False
 
-    async def list_tools(self) -> tuple[Tool, ...]:
-        """Return every usable tool, as a fresh process has them, or has had them while nothing says that they changed.
+    async def offered(self) -> Offered:
+        """Return every usable definition, as a fresh process has them, or has had them while it says of no change.
 
         No process of an owner's is asked: what it offers may be its owner's business.
         """
         if self._is_outdated():
-            self._tools = None
-        if self._tools is None:
-            self._tools = await self._listing()
-        return self._tools
+            self._offered = None
+        if self._offered is None:
+            self._offered = await self._listing()
+        return self._offered
 
     def param_headers(self, tool: str) -> ParamHeaders:  # noqa: ARG002 (as over HTTP)
         """Return nothing: there are no headers on a pipe."""
         return ()
 
     async def call(self, call: Call) -> Answer:
-        """Call a tool once, in the process of the caller's owner, which is started first where it does not run."""
+        """Ask one thing once, in the process of the caller's owner, which is started first where it does not run."""
         with self._under_way, self._taken(call.caller) as seat:
             running = seat.running or await self._opened(seat)
             return await running.server.call(call)
@@ -107,14 +107,14 @@ class StdioServer:
                     self._retire(seat, seat.running)
             await self._starter.close()
 
-    async def _list(self) -> tuple[Tool, ...]:
+    async def _list(self) -> Offered:
         running = await self._starter.start(None)
         try:
-            tools = await running.server.list_tools()
+            offered = await running.server.offered()
         finally:
             self._starter.stop(running)
         self._listed_at, self.dropped = self._clock(), running.server.dropped
-        return tools
+        return offered
 
     def _is_outdated(self) -> bool:
         pipes = [seat.running.pipe for seat in self._seats.values() if seat.running is not None]

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 from gateway.errors import UpstreamFailed
 from gateway.in_flight import InFlight
 from gateway.mcp.errors import HEADER_MISMATCH, UNSUPPORTED_VERSION
+from gateway.mcp.headers import NAMED_BY
 from gateway.mcp.levels import reaches
 from gateway.mcp.params import outgoing as repeated
-from gateway.mcp.tools import usable
 from gateway.single_flight import SingleFlight
 from gateway.upstream import outgoing
 from gateway.upstream.announced import Announced
 from gateway.upstream.call import Patience
-from gateway.upstream.era import Legacy, Modern, NoHandshake, handshake, probe, require_answer, require_result
+from gateway.upstream.era import Legacy, Modern, NoHandshake, handshake, probe, require_answer
 from gateway.upstream.failures import named_failures
 from gateway.upstream.listening import Listening
-from gateway.upstream.listing import definitions
+from gateway.upstream.offering import Offering
 from gateway.upstream.sessions import Sessions
 from gateway.upstream.wire import Wire, legacy_call, modern_call, of_known_kind
 
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
     from gateway.mcp.agent import Agent
     from gateway.mcp.answers import Answer
-    from gateway.mcp.params import ParamHeaders
-    from gateway.mcp.tools import Tool
+    from gateway.mcp.definitions import Offered
     from gateway.upstream.call import Call, Hear, Position
     from gateway.upstream.errands import Errands
     from gateway.upstream.peer import Peer
@@ -53,11 +52,10 @@ class UpstreamServer:
     ) -> None:
         """`announced` hears what the server says of its lists; without it that is not listened to."""
         self.target = target
-        self.dropped = 0
         self._name = target.server
         self._peer = peer
         self._errands = errands
-        self._announced = announced or Announced(self._name, None)
+        self.announced = announced or Announced(self._name, None)
         self._wire = Wire(self._name, peer, errands)
         self._era: Modern | Legacy | None = None
         # Whether a modern server knows the handshake, too; None until an agent that has shaken hands calls.
@@ -65,12 +63,15 @@ class UpstreamServer:
         self._probing = SingleFlight(self._probe)
         self._sessions = Sessions(self._name, self._wire.leave, clock)
         self._listening = Listening(self._name, peer)
-        self._param_headers: Mapping[str, ParamHeaders] = {}
+        self._offering = Offering(self._name, self._list_page)
+        self.param_headers = self._offering.param_headers
+        """Returns which arguments of a tool, by its name, are repeated in headers."""
         self._under_way = InFlight()
 
-    def param_headers(self, tool: str) -> ParamHeaders:
-        """Return which arguments of a tool are repeated in headers."""
-        return self._param_headers.get(tool, ())
+    @property
+    def dropped(self) -> int:
+        """How much of what it listed last cannot be offered."""
+        return self._offering.dropped
 
     async def open(self, *, older: bool = False) -> Modern | Legacy:
         """Find out which era it speaks before anybody asks; one that is known to be `older` is not asked first."""
@@ -78,15 +79,15 @@ class UpstreamServer:
             self._era = await (self._open() if older else self._probing())
             return self._era
 
-    async def list_tools(self) -> tuple[Tool, ...]:
-        """Return every usable tool, by name, and count the others in `dropped`."""
+    async def offered(self) -> Offered:
+        """Return every usable definition of every list that it has, and count the others in `dropped`."""
         self._sessions.close_idle()
         with self._place(), named_failures(self.target):
             async with asyncio.timeout(self.target.timeout_seconds):
                 return await self._listed()
 
     async def call(self, call: Call) -> Answer:
-        """Call a tool once; a call that may have been started is never sent again."""
+        """Ask one named thing once; what may have been started is never sent again."""
         with self._place(), named_failures(self.target):
             async with asyncio.timeout(self.target.timeout_seconds) as timeout:
                 patience = Patience(timeout)
@@ -136,7 +137,7 @@ class UpstreamServer:
         with suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 await self._under_way.idle()
-        await self._announced.close()
+        await self.announced.close()
         await self._probing.close()
         await self._listening.close()
         await self._sessions.close()
@@ -177,7 +178,7 @@ class UpstreamServer:
         return reply
 
     def _modern(self, era: Modern, call: Call, params: Mapping[str, Any], patience: Patience) -> Awaitable[Reply]:
-        headers = outgoing.modern_headers(era.version, call.method, call.name)
+        headers = outgoing.modern_headers(era.version, call.method, call.name if call.method in NAMED_BY else None)
         if call.method == "tools/call" and (wanted := self.param_headers(call.name)):
             headers.update(repeated(wanted, params.get("arguments") or {}))
         return self._wire.modern(call.method, params, headers, call.hear, patience)
@@ -210,20 +211,18 @@ class UpstreamServer:
     def _legacy(self, session: Legacy, call: Call, patience: Patience) -> Awaitable[Reply]:
         return self._wire.legacy(session, call.method, legacy_call(call), call.hear, patience)
 
-    async def _listed(self) -> tuple[Tool, ...]:
-        # Beside the loop: thousands of definitions take seconds to check, and nobody else's call waits for them.
-        tools, self.dropped = await asyncio.to_thread(usable, await definitions(self._name, self._list_page))
-        self._param_headers = {tool.name: tool.headers for tool in tools if tool.headers}
-        self._announced.follow(self._era, self._peer, self._wire.ids)
-        return tools
+    async def _listed(self) -> Offered:
+        offered = await self._offering.listed((self._era or await self._probing()).declared)
+        self.announced.follow(self._era, self._peer, self._wire)
+        return offered
 
-    async def _list_page(self, cursor: str | None) -> Answer:
+    async def _list_page(self, method: str, cursor: str | None) -> Answer:
         era = self._era or await self._probing()
-        reply = await self._wire.list_page(era, cursor)
+        reply = await self._wire.list_page(era, method, cursor)
         if reply.status == _GONE and isinstance(era, Legacy) and era.session is not None:
             era = self._era = await handshake(self._name, self._peer, self._wire.ids)
-            reply = await self._wire.list_page(era, cursor)
-        return require_result(self._name, self._noted(reply))
+            reply = await self._wire.list_page(era, method, cursor)
+        return require_answer(self._name, self._noted(reply))
 
     async def _probe(self) -> Modern | Legacy:
         async with asyncio.timeout(self.target.start_seconds):

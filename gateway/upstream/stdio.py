@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gateway.errors import UpstreamFailed
 from gateway.mcp.answers import ServerRequest, Unusable, parse_any
 from gateway.mcp.lines import progress_token, topic
+from gateway.mcp.subscriptions import CHANGES
 from gateway.upstream import outgoing
 from gateway.upstream.failures import MAX_ANSWER_BYTES
 from gateway.upstream.inbox import Inbox
@@ -88,7 +89,7 @@ class Pipe:
         self.on_end: Callable[[], None] = lambda: None
         """Called once, when the process can say nothing more."""
         self.changed = False
-        """Whether the process said that its tools are not what they were."""
+        """Whether the process said that what it offers is not what it was."""
         self._server = server
         self._under_way: dict[int, Inbox] = {}
         self._tokens: dict[Token, int] = {}
@@ -221,7 +222,7 @@ class Pipe:
             # Whether there is room for it is its reader's affair.
             inbox.put(message)
             return True
-        if message.method == "notifications/tools/list_changed":
+        if message.method in CHANGES:
             self.changed = True
         if token is not None or not message.method.endswith(("/list_changed", "/updated")):
             # It is somebody's, and nobody can say whose: log messages name no request.

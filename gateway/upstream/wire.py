@@ -77,13 +77,13 @@ class Wire:
                 self._peer.abandon(id_, headers)
             raise
 
-    def list_page(self, era: Modern | Legacy, cursor: str | None) -> Awaitable[Reply]:
-        """Ask for one page of what the server offers, the first where there is no cursor."""
+    def list_page(self, era: Modern | Legacy, method: str, cursor: str | None) -> Awaitable[Reply]:
+        """Ask for one page of a list, the first where there is no cursor."""
         params: dict[str, Any] = {} if cursor is None else {"cursor": cursor}
         if isinstance(era, Legacy):
-            return self.legacy(era, "tools/list", params)
+            return self.legacy(era, method, params)
         params["_meta"] = outgoing.modern_meta(era.version, {})
-        return self.modern("tools/list", params, outgoing.modern_headers(era.version, "tools/list"))
+        return self.modern(method, params, outgoing.modern_headers(era.version, method))
 
     async def resumed(self, place: Position, hear: Hear, patience: Patience) -> Reply:
         """Take up the stream of a request again; raises as `legacy` does, and where the server does not know it."""

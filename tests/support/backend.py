@@ -25,7 +25,15 @@ def tool(name: str, **members: Any) -> dict[str, Any]:
     return {"name": name, "description": f"does {name}", "inputSchema": {"type": "object"}, **members}
 
 
-LISTING = frozenset({"server/discover", "initialize", "notifications/initialized", "tools/list"})
+# Which list of an offer is asked for by which method, and what a capability of the server is called.
+LISTS = {
+    "tools/list": ("tools", "tools"),
+    "prompts/list": ("prompts", "prompts"),
+    "resources/list": ("resources", "resources"),
+    "resources/templates/list": ("resourceTemplates", "resources"),
+}
+LISTING = frozenset({"server/discover", "initialize", "notifications/initialized", *LISTS})
+ASKING = frozenset({"tools/call", "prompts/get", "resources/read", "completion/complete"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +59,14 @@ class Received:
 class FakeBackend:
     """An MCP server of either era. What it is told to do is read anew for every request.
 
-    `definitions` are tools, decoded or as JSON text; `answer(params)` gives the members of a call's result, or its
+    `definitions` are tools, decoded or as JSON text, `others` what it offers beside by the name of the list, such as
+    `prompts`; `answer(params)` gives the members of a call's result, or its
     whole JSON text; `misbehave(request, message)` may answer instead of the server, or return None.
     """
 
     era: str = "modern"
     definitions: list[dict[str, Any] | bytes] = field(default_factory=lambda: [tool("charge"), tool("refund")])
+    others: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     sessions: bool = False
     sse: bool = False
     page_size: int | None = None
@@ -120,13 +130,13 @@ class FakeBackend:
             data = {"supported": [MODERN], "requested": request.headers.get("MCP-Protocol-Version", "")}
             return failure(message.get("id"), -32022, "Unsupported protocol version", 400, data)
         params = message["params"]
-        named = params.get("name", "")
+        named = params.get("uri" if message["method"] == "resources/read" else "name", "")
         if request.headers.get("Mcp-Method") != message["method"] or request.headers.get("Mcp-Name", "") != named:
             return failure(message["id"], -32020, "header mismatch", 400)
         if message["method"] == "server/discover":
             members = {
                 "supportedVersions": [MODERN],
-                "capabilities": {"tools": {}},
+                "capabilities": self.capabilities,
                 "ttlMs": 0,
                 "cacheScope": "private",
             }
@@ -147,7 +157,7 @@ class FakeBackend:
 
     async def _initialize(self, request: web.Request, message: Any) -> web.StreamResponse:
         info = {"name": "fake", "version": "1"}
-        result = {"protocolVersion": LEGACY, "capabilities": {"tools": {}}, "serverInfo": info}
+        result = {"protocolVersion": LEGACY, "capabilities": self.capabilities, "serverInfo": info}
         headers = {}
         if self.sessions:
             headers["Mcp-Session-Id"] = f"session-{next(self._numbers)}"
@@ -155,9 +165,10 @@ class FakeBackend:
         return await self._reply(request, message["id"], result, headers)
 
     async def _tools(self, request: web.Request, message: Any, members: dict[str, Any]) -> web.StreamResponse:
-        if message["method"] == "tools/list":
-            return await self._reply(request, message["id"], self._page(message["params"].get("cursor"), members))
-        if message["method"] != "tools/call":
+        if (asked := LISTS.get(message["method"])) is not None and asked[1] in self.capabilities:
+            page = self._page(asked[0], message["params"].get("cursor"), members)
+            return await self._reply(request, message["id"], page)
+        if message["method"] not in ASKING:
             return failure(message["id"], -32601, "Method not found", 404 if members else 200)
         if self.delay is not None:
             try:
@@ -167,19 +178,24 @@ class FakeBackend:
                 raise
         if self.answer is not None:
             return await self._reply(request, message["id"], self.answer(message["params"]))
-        content = [{"type": "text", "text": f"{message['params']['name']} done"}]
-        return await self._reply(request, message["id"], {"content": content, **members})
+        return await self._reply(request, message["id"], {**done(message["method"], message["params"]), **members})
 
-    def _page(self, cursor: str | None, members: dict[str, Any]) -> bytes:
-        size = self.page_size or max(len(self.definitions), 1)
+    @property
+    def capabilities(self) -> dict[str, Any]:
+        """What the server declares: tools, and whatever it offers beside."""
+        return {"tools": {}} | {LISTS[method][1]: {} for method in LISTS if LISTS[method][0] in self.others}
+
+    def _page(self, list_: str, cursor: str | None, members: dict[str, Any]) -> bytes:
+        definitions = self.definitions if list_ == "tools" else self.others.get(list_, [])
+        size = self.page_size or max(len(definitions), 1)
         start = int(cursor or 0)
-        shown = self.definitions[start : start + size]
+        shown = definitions[start : start + size]
         members = dict(members)
-        if start + size < len(self.definitions):
+        if start + size < len(definitions):
             members["nextCursor"] = str(start + size)
-        tools = b",".join(one if isinstance(one, bytes) else json.dumps(one).encode() for one in shown)
+        elements = b",".join(one if isinstance(one, bytes) else json.dumps(one).encode() for one in shown)
         rest = json.dumps(members)[1:-1].encode()
-        return b'{"tools":[' + tools + b"]" + (b"," + rest if rest else b"") + b"}"
+        return b'{"%b":[%b]%b}' % (list_.encode(), elements, b"," + rest if rest else b"")
 
     async def _reply(
         self, request: web.Request, id_: Any, result: dict[str, Any] | bytes, headers: dict[str, str] | None = None
@@ -189,6 +205,35 @@ class FakeBackend:
         if self.sse:
             return await stream(request, [b"event: message\ndata: " + body + b"\n\n"], headers)
         return web.Response(body=body, content_type="application/json", headers=headers)
+
+
+def done(method: str, params: dict[str, Any]) -> dict[str, Any]:
+    """Return the members of a result that says what was asked for."""
+    match method:
+        case "prompts/get":
+            content = {"type": "text", "text": f"{params['name']} {json.dumps(params.get('arguments', {}))}"}
+            return {"messages": [{"role": "user", "content": content}]}
+        case "resources/read":
+            return {"contents": [{"uri": params["uri"], "text": f"content of {params['uri']}"}]}
+        case "completion/complete":
+            return {"completion": {"values": [json.dumps(params["ref"]), params["argument"]["value"]]}}
+        case _:
+            return {"content": [{"type": "text", "text": f"{params['name']} done"}]}
+
+
+def prompt(name: str, **members: Any) -> dict[str, Any]:
+    """Return the definition of a prompt."""
+    return {"name": name, "description": f"says {name}", **members}
+
+
+def resource(uri: str, **members: Any) -> dict[str, Any]:
+    """Return the definition of a resource."""
+    return {"uri": uri, "name": uri.rpartition("/")[2] or uri, **members}
+
+
+def template(text: str, **members: Any) -> dict[str, Any]:
+    """Return the definition of a resource template."""
+    return {"uriTemplate": text, "name": text, **members}
 
 
 def failure(id_: Any, code: int, message: str, status: int = 200, data: Any = None) -> web.Response:

@@ -39,7 +39,7 @@ class GateAlone:
 async def gate_alone(config: Config, authn: Authn) -> AsyncIterator[GateAlone]:
     """Serve the gate for agents at `/mcp` and `/tenant/…/mcp`, for operators at `/api` and `/tenant/…/servers`."""
     events: list[AuditEvent] = []
-    door = Door(config, frozenset(), authn, *[None] * 6)  # type: ignore[arg-type]
+    door = Door(config, frozenset(), authn, *[None] * 7)  # type: ignore[arg-type]
     gate = Gate(lambda: door, AuditTrail(nowhere, observe=events.append))
 
     async def agent(request: web.Request) -> web.Response:

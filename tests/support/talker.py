@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from tests.support.backend import LEGACY, MODERN, Received, failure, tool
+from tests.support.backend import LEGACY, MODERN, Received, failure, prompt, resource, tool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -38,6 +38,7 @@ class Stream:
     response: web.StreamResponse | None = None
     first: web.StreamResponse | None = None
     answered: bool = False
+    watched: set[str] = field(default_factory=set)
     attached: asyncio.Event = field(default_factory=asyncio.Event)
     detached: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -84,6 +85,7 @@ class Session:
     level: str | None = None
     stream: Stream = field(default_factory=lambda: Stream(resumable=True))
     told: list[Any] = field(default_factory=list)
+    watched: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -166,6 +168,8 @@ class Talker:
     announces: bool = False
     has_streams: bool = True
     title: str = ""
+    prompts: list[str] = field(default_factory=list)
+    resources: list[str] = field(default_factory=list)
     received: list[Received] = field(default_factory=list)
     sessions: dict[str, Session] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
@@ -230,7 +234,7 @@ class Talker:
         params, id_ = message["params"], f"session-{next(COUNT)}"
         result = {
             "protocolVersion": params["protocolVersion"] if params["protocolVersion"] != MODERN else LEGACY,
-            "capabilities": {"tools": {"listChanged": self.announces}, "logging": {}},
+            "capabilities": self.capabilities | {"logging": {}},
             "serverInfo": {"name": "talker", "version": "1"},
         }
         body = {"jsonrpc": "2.0", "id": message["id"], "result": result}
@@ -256,11 +260,18 @@ class Talker:
         id_, method, params = message["id"], message["method"], message.get("params", {})
         complete = {} if session else {"resultType": "complete"}
         if method == "server/discover":
-            can = {"tools": {"listChanged": self.announces}}
-            members = {"supportedVersions": [MODERN], "capabilities": can, "ttlMs": 0}
+            members = {"supportedVersions": [MODERN], "capabilities": self.capabilities, "ttlMs": 0}
             return result_of(id_, complete | members | {"cacheScope": "private"})
         if method == "tools/list":
             return result_of(id_, complete | {"tools": [tool(name, title=self.title) for name in self.tools]})
+        if method == "prompts/list" and self.prompts:
+            return result_of(id_, complete | {"prompts": [prompt(name) for name in self.prompts]})
+        if method == "resources/list" and self.resources:
+            return result_of(id_, complete | {"resources": [resource(uri) for uri in self.resources]})
+        if method in ("resources/subscribe", "resources/unsubscribe") and session is not None:
+            change = session.watched.add if method == "resources/subscribe" else session.watched.discard
+            change(params["uri"])
+            return result_of(id_, {})
         if method == "subscriptions/listen" and self.announces and self.has_streams:
             return await self._listen(request, id_, params)
         if method == "logging/setLevel" and session is not None:
@@ -272,17 +283,37 @@ class Talker:
         talk = Talk(self, message, request, session, headers=headers)
         return await self._call(talk, complete)
 
-    async def announce(self, times: int = 1) -> None:
-        """Tell whoever listens that the list of tools has changed."""
+    @property
+    def capabilities(self) -> dict[str, Any]:
+        """What the server declares."""
+        changes = {"listChanged": self.announces}
+        found: dict[str, Any] = {"tools": changes} | ({"prompts": changes} if self.prompts else {})
+        return found | ({"resources": changes | {"subscribe": True}} if self.resources else {})
+
+    async def announce(self, times: int = 1, what: str = "tools") -> None:
+        """Tell whoever listens that a list has changed."""
         streams = [one.stream for one in self.sessions.values() if one.stream.attached.is_set()] + self.subscribed
         for stream in streams * times:
-            await stream.write({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
+            await stream.write({"jsonrpc": "2.0", "method": f"notifications/{what}/list_changed"})
+
+    async def update(self, uri: str) -> None:
+        """Tell everybody who listens that a resource has changed, whether that was asked for or not."""
+        streams = [one.stream for one in self.sessions.values() if one.stream.attached.is_set()] + self.subscribed
+        for stream in streams:
+            params = {"uri": uri}
+            await stream.write({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": params})
+
+    def watched(self) -> set[str]:
+        """Return the resources that anybody has asked to hear of, and listens now."""
+        listening = [one for one in self.sessions.values() if one.stream.attached.is_set()]
+        return {uri for one in (*listening, *self.subscribed) for uri in one.watched}
 
     async def _listen(self, request: web.Request, id_: Any, params: dict[str, Any]) -> web.StreamResponse:
         stream = Stream(resumable=False)
         response = await stream.attach(request, {})
         ack = {"_meta": {"io.modelcontextprotocol/subscriptionId": id_}, "notifications": params["notifications"]}
         await stream.write({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": ack})
+        stream.watched = set(params["notifications"].get("resourceSubscriptions", ()))
         self.subscribed.append(stream)
         try:
             await stream.detached.wait()

@@ -11,7 +11,7 @@ from tests.support.streaming import CAN, StreamingAgent
 from tests.support.talker import Talker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
     from tests.support.issuer import Issuer
@@ -50,17 +50,18 @@ async def talking(
     tools: Mapping[str, Tool],
     section: Mapping[str, Any] | None = None,
     sections: Mapping[str, Any] | None = None,
+    offers: Callable[[str], Mapping[str, Any]] = lambda _: {},
     **options: Any,
 ) -> AsyncIterator[Talking]:
     """Run servers with these tools and a gateway before them; `section` is what its configuration says of each.
 
-    `sections` is what it says besides, and `options` go to the servers.
+    `sections` is what it says besides; `options` go to the servers, and so does what `offers` says of each by name.
     """
     async with AsyncExitStack() as stack:
         servers = {}
         for name, spoken in ERAS.items():
             named = {f"{tool}_{name}": function for tool, function in tools.items()}
-            servers[name] = await stack.enter_async_context(Talker(named, spoken, **options).serve())
+            servers[name] = await stack.enter_async_context(Talker(named, spoken, **options, **offers(name)).serve())
         described = {
             name: {
                 "mode": "remote",
