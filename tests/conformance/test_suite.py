@@ -103,11 +103,12 @@ def test_what_is_hidden_loses_its_checks_and_no_other():
 
 
 def test_what_is_hidden_is_denied_by_the_list_of_its_kind():
-    assert lists(hidden()) == {"tools": {"deny_list": ["test_image_content"]}}
-    every = lists(hidden(enforced_only=False))
-    assert every["access"] == {
-        "prompt": {"deny_list": ["test_prompt_with_image"]},
-        "resource": {"deny_list": ["test://static-binary"]},
+    assert lists(hidden()) == {
+        "tools": {"deny_list": ["test_image_content"]},
+        "access": {
+            "prompt": {"deny_list": ["test_prompt_with_image"]},
+            "resource": {"deny_list": ["test://static-binary"]},
+        },
     }
 
 
@@ -149,7 +150,7 @@ def test_each_required_set_is_the_one_that_was_released():
 @pytest.mark.npm
 @pytest.mark.parametrize("run", runs()[-2:], ids=lambda run: run.name)
 async def test_a_fixture_without_the_hidden_names_loses_exactly_their_checks(run: Run, tmp_path: Path):
-    gone = hidden(enforced_only=False)
+    gone = hidden()
     async with fixture(tmp_path / "whole") as url:
         whole = await look(url, run.arguments, tmp_path / "whole" / "results")
     async with fixture(tmp_path / "less", [one.name for one in gone]) as url:
