@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.ids import TENANT_ID, Mode, Ref, flat_name
+from tests.support.backend import LISTS
 from tests.support.stage import Stage, stageable
 from tests.support.worlds import Case, cases, snapshot
 
@@ -63,13 +64,18 @@ def listed(case: Case, reply: Reply, answer: dict[str, Any]) -> None:
     mode = Mode(snapshot(case.world)["portcullis_data"]["mode"])
     wanted = [flat_name(ref, mode) for ref in map(Ref.parse, sorted(answer["ids"]))]
     assert reply.status == 200
-    assert [tool["name"] for tool in reply.json["result"]["tools"]] == wanted
+    member = LISTS[case.input["action"]][0]
+    assert [one.get("uri", one.get("uriTemplate", one["name"])) for one in reply.json["result"][member]] == wanted
 
 
 def called(case: Case, reply: Reply, answer: dict[str, Any]) -> None:
     name = case.question()["target"]["name"]
+    action = case.input["action"]
     if not answer["visible"]:
-        assert reply.json["error"] == {"code": -32602, "message": f"Unknown tool: {name}"}
+        assert (reply.json["error"]["code"], reply.json["error"]["message"]) == UNKNOWN[action](name)
+    elif not answer["allow"] and action != "tools/call":
+        assert reply.json["error"]["code"] == 40300
+        assert all(reason["code"] in reply.json["error"]["message"] for reason in answer["reasons"])
     elif not answer["allow"]:
         text = reply.json["result"]["content"][0]["text"]
         assert reply.json["result"]["isError"] is True
@@ -83,6 +89,12 @@ def administered(case: Case, reply: Reply, answer: dict[str, Any]) -> None:
     assert reply.status in (allowed if answer["allow"] else {403})
 
 
+UNKNOWN: dict[str, Callable[[str], tuple[int, str]]] = {
+    "tools/call": lambda name: (-32602, f"Unknown tool: {name}"),
+    "prompts/get": lambda name: (-32602, f"Unknown prompt: {name}"),
+    "resources/read": lambda name: (-32002, f"Resource not found: {name}"),
+    "completion/complete": lambda name: (-32602, f"Unknown reference: {name}"),
+}
 ANSWERED: dict[str, Callable[[Case, Reply, dict[str, Any]], None]] = {
     "list": listed,
     "call": called,
@@ -94,6 +106,6 @@ def reasons(found: list[dict[str, Any]]) -> set[frozenset[tuple[str, str]]]:
     return {frozenset((name, str(value)) for name, value in reason.items()) for reason in found}
 
 
-def test_most_of_the_table_is_played() -> None:
-    of_tools = [case for case in cases() if case.question()["kind"] in ("tool", None) and case.world != "teams"]
-    assert len(STAGED) > len(of_tools) / 2
+def test_most_of_the_table_is_played_and_something_of_each_kind() -> None:
+    assert len(STAGED) > len(cases()) / 2
+    assert {case.question()["kind"] for case in STAGED} == {"tool", "prompt", "resource", None}

@@ -14,11 +14,13 @@ import yaml
 
 from gateway import keys
 from gateway.audit import event, now_ms
-from gateway.ids import Ref
+from gateway.ids import SERVER_ID, TENANT_ID, Ref
 from gateway.ledger.connect import open_ledger
 from gateway.ledger.values import Admins
 from gateway.model import Credential, Withdrawal
-from tests.support.backend import FakeBackend, tool
+from gateway.templates import Template
+from tests.support.backend import LISTS, FakeBackend, prompt, resource, template, tool
+from tests.support.files import written
 from tests.support.gateway import Portcullis, Reply, elsewhere
 from tests.support.issuer import ABSENT
 from tests.support.wait import until
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
     from gateway.model import AuditEvent
     from tests.support.issuer import Issuer
 
-ACTIONS = {"tools/list", "tools/call", "mcp_servers:lifecycle", "mcp_servers:read"}
+# What names the thing that is asked for, in the parameters of each method that asks for one.
+NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri", "completion/complete": "ref"}
+ACTIONS = {*LISTS, *NAMED, "mcp_servers:lifecycle", "mcp_servers:read"}
 KINDS = ("jwt", "api_key", "anonymous")
 
 
@@ -39,27 +43,42 @@ def stageable(case: Case) -> bool:
     """Whether requests and operators' actions can bring the case about; the rest is asked of OPA alone."""
     question = case.question()
     principal, target = question["principal"], question["target"]
-    # The gateway speaks of tools alone, and of servers that config.yaml has.
-    derived = case.playable and case.input["action"] in ACTIONS and not {"v", "mode", "kind"} & case.input.keys()
-    served = not (WORLDS / case.world / "tenants.yaml").exists()
+    said = {"v", "mode"} if case.input["action"] == "completion/complete" else {"v", "mode", "kind"}
+    derived = case.playable and case.input["action"] in ACTIONS and not said & case.input.keys()
+    derived = derived and question["kind"] in ("tool", "prompt", "resource", None) and as_matched(case, target)
     seen_so = principal["kind"] != "jwt" or principal["subject"].startswith("user:")
     as_authenticated = (principal["credential"] or {}).get("scope") is None and principal["kind"] in KINDS
+    as_authenticated = as_authenticated and principal["acting_for"] is None
     revoked = case.given.get("portcullis_live", {}).get("revoked")
     own_by_default = case.input["action"] == "mcp_servers:read" and principal["tenant"] and not target.get("tenant")
     return (
         derived
-        and served
         and not own_by_default
         and seen_so
         and as_authenticated
         and (not revoked or principal["kind"] == "api_key")
-        and question["view"] == "flat"
+        and (question["view"] == "flat" or has_such_path(principal["tenant"], target["server"]))
         and "arguments_omitted" not in target
         and not ("arguments" in target and target["arguments"] is None)
         and not (case.entrypoint == "call" and case.world == "custom" and "arguments" not in target)
         and (case.entrypoint != "call" or isinstance(target["name"], str))
         and (case.input["action"] != "mcp_servers:lifecycle" or isinstance(target.get("name"), str))
     )
+
+
+def has_such_path(tenant: str | None, server: str | None) -> bool:
+    """Whether there is an address at which a server is asked for alone, of whatever name."""
+    return bool(tenant and server and TENANT_ID.fullmatch(tenant) and SERVER_ID.fullmatch(server))
+
+
+def as_matched(case: Case, target: dict[str, Any]) -> bool:
+    """Whether the gateway finds the templates that a case names; one that the URI needs not is as good as none."""
+    if case.input["action"] != "resources/read" or not isinstance(target["name"], str):
+        return case.input["action"] != "completion/complete" or case.input["kind"] != "tool"
+    every = inventory(case.world)
+    found = {one for each in every for one in each.templates if Template(one).matches(target["name"])}
+    registered = any(target["name"] in each.resources for each in every)
+    return set(target["templates"]) == found or (registered and set(target["templates"]) <= found)
 
 
 @dataclass
@@ -83,15 +102,39 @@ class Stage:
             config["opa"]["custom_policies"] = str(source / config["opa"]["custom_policies"])
         config.setdefault("opa", {})["deadline_ms"] = 2000
         config["server"] = {"trusted_proxies": ["127.0.0.1/32"]}
-        offered = {one.server: one.tools for one in inventory(self.world)}
-        for server, section in config["mcp_servers"].items():
-            backend = FakeBackend(definitions=[tool(name) for name in offered.get(server, ())])
-            await self.stack.enter_async_context(backend.serve())
-            section["endpoint"] = backend.url
+        await self._serve(config["mcp_servers"])
+        if "tenants_file" in config:
+            await self._bring_tenants(source)
         self.gateway = Portcullis(self.folder, config)
         await self.stack.enter_async_context(self.gateway)
         self.ledger = await open_ledger(f"sqlite:///{self.gateway.state / 'portcullis.db'}")
         self.stack.push_async_callback(self.ledger.close)
+
+    async def _serve(self, servers: dict[str, Any], prefix: str = "") -> None:
+        """Start the servers of a section, and write into it where they are."""
+        offered = {one.server: one for one in inventory(self.world)}
+        for server, section in servers.items():
+            one = offered.get(prefix + server)
+            backend = FakeBackend(definitions=[tool(name) for name in one.tools] if one else [])
+            if one and (one.prompts or one.resources or one.templates):
+                backend.others = {
+                    "prompts": list(map(prompt, one.prompts)),
+                    "resources": list(map(resource, one.resources)),
+                    "resourceTemplates": list(map(template, one.templates)),
+                }
+            await self.stack.enter_async_context(backend.serve())
+            section["endpoint"] = backend.url
+
+    async def _bring_tenants(self, source: Path) -> None:
+        """Copy the tenants and their catalogs, with servers of their own started."""
+        tenants = yaml.safe_load((source / "tenants.yaml").read_text())
+        for tenant in tenants["tenants"]:
+            tenant["allowed_networks"] = ["127.0.0.0/8"]
+            if name := tenant.get("catalog_file"):
+                catalog = yaml.safe_load((source / name).read_text())
+                await self._serve(catalog.get("mcp_servers", {}), f"{tenant['id']}:")
+                written(self.folder, yaml.safe_dump(catalog), name)
+        written(self.folder, yaml.safe_dump(tenants), "tenants.yaml")
 
     async def play(self, case: Case) -> tuple[Reply, AuditEvent | None]:
         """Bring the case about, ask, and put things back as they were."""
@@ -112,11 +155,13 @@ class Stage:
 
     async def _ask(self, case: Case, headers: dict[str, str]) -> Reply:
         target, action = case.question()["target"], case.input["action"]
-        if action == "tools/list":
-            return await self.gateway.rpc("tools/list", **headers)
-        if action == "tools/call":
-            params = {"name": target["name"], "arguments": target.get("arguments", {})}
-            return await self.gateway.rpc("tools/call", params, **headers)
+        if action in LISTS or action in NAMED:
+            question = case.question()
+            path = "/mcp"
+            if question["view"] == "server":
+                path = f"/tenant/{question['principal']['tenant']}/servers/{target['server']}/mcp"
+            message = {"jsonrpc": "2.0", "id": 1, "method": action, "params": params_of(case, target)}
+            return await self.gateway.http("POST", path, message, **headers)
         if action == "mcp_servers:read":
             query = f"?tenant_id={target['tenant']}" if target.get("tenant") else ""
             return await self.gateway.http("GET", f"/api/admin/withdrawals{query}", **headers)
@@ -181,6 +226,21 @@ class Stage:
         decisions = [one for _, one in recent if one.type != "AuthenticationSucceeded"]
         wanted = reply.headers["X-Request-Id"]
         return next((one for one in decisions if one.source.get("request_id") == wanted), None)
+
+
+def params_of(case: Case, target: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters with which a case is asked for."""
+    match case.input["action"]:
+        case "tools/call" | "prompts/get":
+            return {"name": target["name"], "arguments": target.get("arguments", {})}
+        case "resources/read":
+            return {"uri": target["name"]}
+        case "completion/complete":
+            member = "name" if case.input["kind"] == "prompt" else "uri"
+            ref = {"type": f"ref/{case.input['kind']}", member: target["name"]}
+            return {"ref": ref, "argument": {"name": "x", "value": ""}}
+        case _:
+            return {}
 
 
 def withdrawals(case: Case) -> list[Withdrawal]:
