@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.errors import InvalidCredential
 from gateway.model import Question
-from gateway.pdp.question import READS
+from gateway.pdp.question import MAX_URI, READS
 
 if TYPE_CHECKING:
     from gateway.inventory import Inventory
@@ -42,7 +42,9 @@ def about(asked: Asked, caller: Caller, inventory: Inventory, notes: dict[str, A
 
 
 def matching(uri: str, caller: Caller, inventory: Inventory) -> tuple[str, ...]:
-    """Return the templates that a caller's URI may be read through."""
+    """Return the templates that a caller's URI may be read through; none for one that policy cannot be asked about."""
+    if len(uri) > MAX_URI:
+        return ()
     return inventory.matching(uri, caller.server, caller.principal.for_tenant)
 
 

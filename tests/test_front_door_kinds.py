@@ -159,6 +159,13 @@ async def test_what_is_not_shown_answers_like_what_does_not_exist(
     assert len(kinds.library.passed_on) + len(kinds.archive.passed_on) == before
 
 
+async def test_a_uri_that_is_longer_than_policy_is_asked_about_matches_no_template(kinds: Kinds):
+    for length, found in ((2048, True), (2049, False), (200_000, False)):
+        uri = "file:///books/".ljust(length, "a")
+        reply = await kinds.ask("resources/read", {"uri": uri}, version=LEGACY)
+        assert ("result" in reply.json) is found
+
+
 @pytest.mark.parametrize("version", EVERY_VERSION)
 @pytest.mark.parametrize(
     ("ref", "value"),

@@ -9,12 +9,13 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway.errors import Unavailable, UpstreamFailed
-from gateway.ids import Mode
+from gateway.facts import ServerInventory
+from gateway.ids import Kind, Mode, Ref
 from gateway.inventory import FETCH_AGAIN_SECONDS, Inventory
 from gateway.mcp import results
 from gateway.mcp.definitions import joined, usable
 from gateway.mcp.eras import Era
-from gateway.mcp.sections import TOOLS
+from gateway.mcp.sections import SECTIONS, TOOLS
 from gateway.model import View
 from gateway.upstream.pool import Upstreams
 from gateway.upstream.target import Target
@@ -306,3 +307,107 @@ async def test_a_definition_reaches_the_list_with_every_byte_of_its_values(era):
     ):
         for value in (schema, '"\u2028 \\u2028"', '"Name":"x"', '"vendor":[1e2]', '"name":"payments__charge"'):
             assert value.encode() in text
+
+
+def offering(method, key, *names):
+    section = SECTIONS[method]
+    return {method: usable(section, [json.dumps({"name": "x", key: name}).encode() for name in names])[0]}
+
+
+def everything():
+    """Return what a server offers that has something of each kind."""
+    tools = usable(TOOLS, [json.dumps(tool("charge")).encode()])[0]
+    return (
+        {TOOLS.method: tools}
+        | offering("prompts/list", "name", "greet", "sum up")
+        | offering("resources/list", "uri", "file:///index")
+        | offering("resources/templates/list", "uriTemplate", "file:///{name}", "{+any}")
+    )
+
+
+class Offering(Servers):
+    """Servers of which each offers something of each kind, until it is told otherwise."""
+
+    async def list_tools(self, server):
+        self.listed.append(server)
+        return self.offers[server]
+
+
+async def test_every_kind_is_kept_by_name_and_listed_in_its_own_way():
+    servers = Offering(s=everything())
+    inventory = servers.inventory(Mode.EGRESS)
+    await inventory.refresh("s")
+    (kept,) = servers.kept
+    assert (kept.tools, kept.prompts) == (("charge",), ("greet", "sum up"))
+    assert (kept.resources, kept.templates) == (("file:///index",), ("file:///{name}", "{+any}"))
+    ids = ("s#prompts/sum up", "s#resources/file:///index", "s#resources/file:///{name}")
+    shown = [json.loads(one.modern) for one in await inventory.fragments(ids, View.FLAT)]
+    assert shown == [
+        {"name": "s__sum up"},
+        {"name": "x", "uri": "file:///index"},
+        {"name": "x", "uriTemplate": "file:///{name}"},
+    ]
+    assert all(inventory.knows(Ref.parse(id_)) for id_ in ids)
+    assert not inventory.knows(Ref.parse("s#prompts/charge"))
+    assert all(inventory.has(section) for section in SECTIONS.values())
+
+
+async def test_a_change_is_told_by_the_kinds_that_it_is_of():
+    told = []
+    servers = Offering(s=everything())
+    inventory = Inventory(
+        ["s"], Mode.FRONT_DOOR, list_=servers.list_tools, keep=servers.keep, changed=lambda *what: told.append(what)
+    )
+    await inventory.refresh("s")
+    assert told.pop() == ("s", frozenset(Kind))
+    servers.offers["s"] = everything() | offering("resources/templates/list", "uriTemplate", "file:///{other}")
+    await inventory.refresh("s")
+    assert told.pop() == ("s", {Kind.RESOURCE})
+    servers.offers["s"] = {name: some for name, some in servers.offers["s"].items() if name != "prompts/list"}
+    await inventory.refresh("s")
+    assert told.pop() == ("s", {Kind.PROMPT})
+    await inventory.refresh("s")
+    assert not told
+
+
+async def test_a_uri_is_matched_by_shared_templates_and_those_of_its_own_tenant_alone():
+    own = offering("resources/templates/list", "uriTemplate", "file:///own/{x}", "{+own}")
+    servers = Offering(s=everything(), **{"a:mine": own, "b:mine": own})
+    inventory = servers.inventory()
+    await inventory.refresh_all()
+    assert inventory.matching("file:///own/1", None, "a") == ("file:///own/{x}", "{+any}", "{+own}")
+    assert inventory.matching("file:///own/1", None, "c") == ("{+any}",)
+    assert inventory.matching("file:///own/1", "mine", "b") == ("file:///own/{x}", "{+own}")
+    assert inventory.matching("file:///own/1", "mine", None) == ()
+    assert inventory.matching("file:///one", "s", "a") == ("file:///{name}", "{+any}")
+
+
+async def test_templates_of_a_server_that_was_not_listed_yet_are_those_that_the_ledger_has():
+    servers = Offering(s=everything())
+    inventory = servers.inventory()
+    inventory.recall([ServerInventory("s", "d", (), 1, templates=("old:///{x}",)), ServerInventory("gone", "d", (), 1)])
+    assert inventory.matching("old:///1", None, None) == ("old:///{x}",)
+    await inventory.refresh("s")
+    inventory.recall([ServerInventory("s", "d", (), 1, templates=("old:///{x}",))])
+    assert inventory.matching("old:///1", None, None) == ("{+any}",)
+
+
+@pytest.mark.parametrize(
+    ("method", "definition"),
+    [
+        ("prompts/list", {"name": ""}),
+        ("prompts/list", {"name": "pay\u00ad"}),
+        ("prompts/list", {"name": " greet"}),
+        ("prompts/list", {"title": "x"}),
+        ("resources/list", {"uri": "file:///x"}),
+        ("resources/list", {"name": "x", "uri": "file:///{x}"}),
+        ("resources/list", {"name": "x", "uri": 1}),
+        ("resources/templates/list", {"name": "x", "uriTemplate": "file:///x"}),
+        ("resources/templates/list", {"name": "x", "uriTemplate": "file:///{x"}),
+        ("resources/templates/list", {"uriTemplate": "file:///{x}"}),
+    ],
+)
+def test_what_has_no_legal_name_or_lacks_what_every_client_reads_is_left_out(method, definition):
+    good = {"name": "x", "uri": "x:y", "uriTemplate": "x:{y}"}
+    listed, dropped = usable(SECTIONS[method], [json.dumps(definition).encode(), json.dumps(good).encode()])
+    assert (len(listed), dropped) == (1, 1)
