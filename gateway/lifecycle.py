@@ -27,14 +27,14 @@ class Targets:
     """What an admin may name: servers and tenants of the configuration, and what is withdrawn by it.
 
     `is_member(tenant, server)` says whether the tenant may know that there is this server, and
-    `is_offered(tenant, ref)` whether it may know of this on it.
+    `is_offered(tenant, ref)` whether it may know of this on it; `is_listed(ref)` whether its server has it now.
     """
 
     has_server: Callable[[str], bool]
     is_member: Callable[[str, str], bool]
     is_offered: Callable[[str, Ref], bool]
     has_tenant: Callable[[str], bool]
-    is_offered: Callable[[Ref], bool]
+    is_listed: Callable[[Ref], bool]
     withdrawn_by_config: Callable[[Ref, str | None], bool]
 
 
@@ -80,7 +80,7 @@ class Lifecycle:
             withdrawal = Withdrawal(ref=ref, tenant=tenant, by=caller.principal.subject, at=audit.now_ms())
             revision = await recording.mutated(functools.partial(self._ledger.withdraw, withdrawal))
         applied = await self._replication.applied(revision)
-        return Done(revision, applied, matched=self._targets.is_offered(ref))
+        return Done(revision, applied, matched=self._targets.is_listed(ref))
 
     async def restore(self, caller: Caller, ref: Ref, tenant: str | None) -> Done:
         """Lift the runtime withdrawal for a tenant, or with None every runtime withdrawal of the tool."""

@@ -44,6 +44,6 @@ def targets(config: Config, inventory: Inventory, overlay: Overlay, reach: Reach
         is_member=is_member,
         is_offered=reach(config),
         has_tenant=membership.known.__contains__,
-        is_offered=inventory.knows,
+        is_listed=inventory.knows,
         withdrawn_by_config=withdrawn,
     )
