@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 W3C = TraceContextTextMapPropagator()
 CALL = "tools/call"
+READ_AS = "mcp.resource.uri"
+# How OpenTelemetry names what a method is about (semantic conventions for MCP).
+NAMED_AS = {CALL: "gen_ai.tool.name", "prompts/get": "gen_ai.prompt.name", "resources/read": READ_AS}
 MAX_CHARACTERS = 128
 TOOL_ERROR = "tool_error"
 FAILED = "failed"
@@ -72,7 +75,18 @@ class Tracing:
 class Trace:
     """One request's span, entered while it is carried out."""
 
-    __slots__ = ("_attributes", "_context", "_error", "_method", "_name", "_served", "_span", "_started", "_tracing")
+    __slots__ = (
+        "_attribute",
+        "_attributes",
+        "_context",
+        "_error",
+        "_method",
+        "_name",
+        "_served",
+        "_span",
+        "_started",
+        "_tracing",
+    )
 
     def __init__(
         self,
@@ -89,7 +103,8 @@ class Trace:
         self._attributes: Attributes = {"mcp.method.name": method, **attributes}
         if method == CALL:
             self._attributes["gen_ai.operation.name"] = "execute_tool"
-        named: Attributes = {} if self._name is None else {"gen_ai.tool.name": self._name}
+        self._attribute = NAMED_AS.get(method)
+        named: Attributes = {self._attribute: self._name} if self._attribute and self._name is not None else {}
         # Named by the method alone, because what an agent asks for can be anything; renamed once there is such a tool.
         self._span = tracing.tracer.start_span(
             method,
@@ -121,24 +136,28 @@ class Trace:
         """Begin the server's part, and return the `_meta` to send there: as it came, with a trace context of ours."""
         span = self._span
         if span.is_recording():
-            attributes: Attributes = {
-                "mcp.method.name": self._method,
-                "gen_ai.operation.name": "execute_tool",
-                "gen_ai.tool.name": ref.name,
-                "portcullis.server": ref.server,
-            }
+            attributes: Attributes = {"mcp.method.name": self._method, "portcullis.server": ref.server}
+            if self._method == CALL:
+                attributes["gen_ai.operation.name"] = "execute_tool"
+            if self._attribute is not None:
+                # Of what is read through a template, that is the template.
+                attributes[self._attribute] = ref.name
             span = self._served = self._tracing.tracer.start_span(
-                f"{self._method} {ref.name}", context=self._context, kind=SpanKind.CLIENT, attributes=attributes
+                self._title(ref.name), context=self._context, kind=SpanKind.CLIENT, attributes=attributes
             )
         carrier: dict[str, str] = {}
         W3C.inject(carrier, set_span_in_context(span, Context()))
         return replaced(meta, carrier, self._tracing.baggage)
 
+    def _title(self, name: str | None) -> str:
+        """Return what a span is called: URIs would be too many."""
+        return self._method if self._attribute in (None, READ_AS) else f"{self._method} {name}"
+
     def noted(self, event: AuditEvent) -> None:
         """Take from the audit event what came of the request, and end the server's part with it."""
         target = event.target
-        known = self._method == CALL and "id" in target
-        if known and self._name is not None:
+        known = self._attribute is not None and "id" in target
+        if self._method == CALL and known and self._name is not None:
             self._attributes["gen_ai.tool.name"] = self._name
         if target.get("is_error"):
             self._error = TOOL_ERROR
@@ -151,7 +170,7 @@ class Trace:
             self._served = None
         if self._span.is_recording():
             if known:
-                self._span.update_name(f"{self._method} {self._name}")
+                self._span.update_name(self._title(self._name))
                 self._span.set_attribute("portcullis.server", target["server"])
             self._span.set_attribute("portcullis.outcome", event.outcome)
             if event.reason:

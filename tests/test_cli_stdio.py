@@ -15,7 +15,7 @@ from mcp import Client, MCPError, StdioServerParameters
 
 from gateway.cli.private import state_for
 from gateway.config import Source
-from tests.support.backend import FakeBackend
+from tests.support.backend import FakeBackend, prompt, resource, template
 from tests.support.gateway import MODERN, PATIENT, Portcullis, children, payments
 from tests.support.local import asked, sent
 from tests.support.local import command as local_command
@@ -106,12 +106,36 @@ async def test_nothing_is_promised_over_stdio_that_is_told_on_streams_alone(agen
         await agent.ask("initialize", {"protocolVersion": "2025-06-18"}),
         await agent.ask("server/discover", modern=True),
     ]
-    assert [one["result"]["capabilities"] for one in answers] == [{"tools": {}}] * 2
+    served: dict[str, Any] = {"tools": {}, "prompts": {}, "resources": {}, "completions": {}}
+    assert [one["result"]["capabilities"] for one in answers] == [served] * 2
     refused = [
         await agent.ask("logging/setLevel", {"level": "info"}),
         await agent.ask("subscriptions/listen", modern=True),
+        await agent.ask("resources/subscribe", {"uri": "file:///index"}),
     ]
-    assert [one["error"]["code"] for one in refused] == [-32601] * 2
+    assert [one["error"]["code"] for one in refused] == [-32601] * 3
+
+
+async def test_prompts_and_resources_are_served_over_stdio_in_both_eras(tmp_path: Path):
+    others = {
+        "prompts": [prompt("greet")],
+        "resources": [resource("file:///index")],
+        "resourceTemplates": [template("file:///{name}")],
+    }
+    async with FakeBackend(others=others).serve() as backend:
+        server = {"mode": "remote", "endpoint": backend.url, "tool_access": {"member": {"dev": {}}}}
+        config = configuration(mcp_servers={"library": server})
+        async with stdio_agent(tmp_path, config) as agent:
+            for modern in (False, True):
+                listed = await agent.ask("prompts/list", modern=modern)
+                assert [one["name"] for one in listed["result"]["prompts"]] == ["greet"]
+                got = await agent.ask("prompts/get", {"name": "greet"}, modern=modern)
+                assert got["result"]["messages"][0]["content"]["text"].startswith("greet")
+                for uri in ("file:///index", "file:///other"):
+                    read = await agent.ask("resources/read", {"uri": uri}, modern=modern)
+                    assert read["result"]["contents"][0]["uri"] == uri
+                unknown = await agent.ask("resources/read", {"uri": "file:///a/b"}, modern=modern)
+                assert unknown["error"]["code"] == (-32602 if modern else -32002)
 
 
 async def test_answers_come_in_the_order_in_which_they_are_ready(agent: StdioAgent):

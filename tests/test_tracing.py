@@ -149,6 +149,18 @@ async def test_an_unknown_tool_is_no_name_of_a_span_and_its_reason_is_told(world
     assert decision.attributes["portcullis.allow"] is False
 
 
+@pytest.mark.parametrize(
+    ("method", "member", "attribute"),
+    [("prompts/get", "name", "gen_ai.prompt.name"), ("resources/read", "uri", "mcp.resource.uri")],
+)
+async def test_what_is_no_tool_is_named_as_what_it_is_and_is_no_name_of_a_span_before_it_is_known(
+    world: Traced, method: str, member: str, attribute: str
+) -> None:
+    span = await world.span(await world.gateway.rpc(method, {member: "x:y"}, token=world.token))
+    assert (span.name, span.attributes[attribute]) == (method, "x:y")
+    assert not {"gen_ai.tool.name", "gen_ai.operation.name"} & span.attributes.keys()
+
+
 async def test_a_list_and_a_ping_are_spans_without_a_tool(world: Traced) -> None:
     meta = {"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}}
     headers = {"MCP_Protocol_Version": MODERN, "Mcp_Method": "tools/list"}

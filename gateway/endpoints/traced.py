@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from gateway.mcp.headers import NAMED_BY
 from gateway.mcp.trace_context import TRACEPARENT, TRACESTATE
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ MAX_ID_CHARACTERS = 128
 
 def begun(tracing: Tracing, headers: CIMultiDictProxy[str], caller: Caller, version: str, message: Request) -> Trace:
     """Return the trace of a request; of what the agent sent, only its names are in it."""
-    name, tenant = message.params.get("name"), caller.principal.tenant
+    name, tenant = message.params.get(NAMED_BY.get(message.method, "name")), caller.principal.tenant
     attributes: dict[str, str | bool | int | float] = {
         "jsonrpc.request.id": str(message.id)[:MAX_ID_CHARACTERS],
         "mcp.protocol.version": version,
