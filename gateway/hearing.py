@@ -81,7 +81,7 @@ class Hearing:
 
     def _sections(self, kinds: Collection[Kind]) -> list[Section]:
         """Return the lists of these kinds that anything is in; one at least, because it says who may list at all."""
-        return [one for one in SECTIONS.values() if one.kind in kinds and self._inventory.has(one)] or [TOOLS]
+        return [one for one in SECTIONS.values() if one.kind in kinds and self._inventory.summary.has(one)] or [TOOLS]
 
     async def _seen(self, caller: Caller, sections: Iterable[Section]) -> list[tuple[Kind, ListDecision]]:
         found = []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import Unavailable, UpstreamFailed
 from gateway.ids import Kind, Mode, server_of
-from gateway.known import UNKNOWN, Listing, inventory_of, known_server, recalled_server
+from gateway.known import UNKNOWN, Listing, Summary, inventory_of, known_server, recalled_server
 from gateway.lru import Lru
 from gateway.mcp.definitions import Fragment, digest_of, joined
 from gateway.mcp.sections import TOOLS
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from gateway.ids import Ref
     from gateway.known import KnownServer
     from gateway.mcp.definitions import Offered
-    from gateway.mcp.sections import Section
 
 LOG = logging.getLogger("portcullis.inventory")
 REFRESH_SECONDS = 60.0
@@ -56,6 +55,7 @@ class Inventory:
         self._changed = changed
         self._clock = clock
         self._known: dict[str, KnownServer] = {}
+        self.summary = Summary()
         # The digest of what the ledger was told, which may fail.
         self._kept: dict[str, str] = {}
         self._listings: dict[str, Listing] = {}
@@ -84,33 +84,19 @@ class Inventory:
         """Say whether a server offered this when it was listed last."""
         return str(ref) in self._known.get(ref.server, UNKNOWN).definitions
 
-    def has(self, section: Section) -> bool:
-        """Say whether any server offers something of a list."""
-        return any(section.method in one.sections for one in self._known.values())
-
-    def matching(self, uri: str, server: str | None, tenant: str | None) -> tuple[str, ...]:
-        """Return the templates that a URI may be an expansion of: the shared ones, and those that the tenant brings.
-
-        With a server, by the id that the tenant knows it by, only those of that one.
-        """
-        found: set[str] = set()
-        for key, known in self._known.items():
-            owner, _, id_ = key.rpartition(":")
-            if known.templates and owner in ("", tenant) and server in (None, id_):
-                found.update(one.text for one in known.templates if one.matches(uri))
-        return tuple(sorted(found))
-
     def recall(self, kept: Iterable[ServerInventory]) -> None:
         """Take over which templates servers had, until they are listed: policy judges a URI by all of them."""
         for one in kept:
             if one.server in self._refreshing and one.server not in self._known:
-                self._known[one.server] = recalled_server(one)
+                self._know(one.server, recalled_server(one))
 
     def replace(self, servers: Iterable[str], mode: Mode) -> None:
         """Serve these servers from now on; what is known of those that stay is kept."""
         wanted = tuple(servers)
         self._front_door = mode is Mode.FRONT_DOOR
         self._refreshing = {name: self._refreshing.get(name) or self._flight(name) for name in wanted}
+        for name in self._known.keys() - self._refreshing.keys():
+            self._know(name, UNKNOWN)
         for known in (self._known, self._kept, self._listings):
             for name in known.keys() - self._refreshing.keys():
                 del known[name]
@@ -194,9 +180,13 @@ class Inventory:
     def _put(self, server: str, known: KnownServer) -> None:
         """Offer other definitions of a server from now on, and say of which kinds they are others."""
         kinds = known.differs(self._known.get(server, UNKNOWN))
-        self._known[server] = known
+        self._know(server, known)
         self._encoded.clear()
         self._changed(server, kinds)
+
+    def _know(self, server: str, known: KnownServer) -> None:
+        self.summary.replace(server, self._known.get(server, UNKNOWN), known)
+        self._known[server] = known
 
     async def _write(self, server: str, digest: str, offered: Offered) -> None:
         if self._kept.get(server) == digest:

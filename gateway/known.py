@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -47,6 +48,39 @@ class KnownServer(NamedTuple):
 
 
 UNKNOWN = KnownServer("", {}, {}, ())
+
+
+class Summary:
+    """What all servers together have: how many have each list, and whose templates match a URI."""
+
+    def __init__(self) -> None:
+        self._lists: Counter[str] = Counter()
+        # By who brings the server along, nobody for shared ones: a read is about those of one tenant.
+        self._templates: dict[str, dict[str, tuple[Template, ...]]] = {}
+
+    def replace(self, server: str, before: KnownServer, now: KnownServer) -> None:
+        """Count a server as what is known of it now."""
+        self._lists.subtract(before.sections.keys())
+        self._lists.update(now.sections.keys())
+        owner, _, id_ = server.rpartition(":")
+        self._templates.setdefault(owner, {}).pop(id_, None)
+        if now.templates:
+            self._templates[owner][id_] = now.templates
+        elif not self._templates[owner]:
+            del self._templates[owner]
+
+    def has(self, section: Section) -> bool:
+        """Say whether any server offers something of a list."""
+        return self._lists[section.method] > 0
+
+    def matching(self, uri: str, server: str | None, tenant: str | None) -> tuple[str, ...]:
+        """Return the templates that a URI may be an expansion of: the shared ones, and those that the tenant brings.
+
+        With a server, by the id that the tenant knows it by, only those of that one.
+        """
+        known = (self._templates.get(owner, {}) for owner in {"", tenant or ""})
+        counted = (some for one in known for id_, some in one.items() if server in (None, id_))
+        return tuple(sorted({one.text for some in counted for one in some if one.matches(uri)}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ def matching(uri: str, caller: Caller, inventory: Inventory) -> tuple[str, ...]:
     """Return the templates that a caller's URI may be read through; none for one that policy cannot be asked about."""
     if len(uri) > MAX_URI:
         return ()
-    return inventory.matching(uri, caller.server, caller.principal.for_tenant)
+    return inventory.summary.matching(uri, caller.server, caller.principal.for_tenant)
 
 
 def require_credential(verdict: Verdict, principal: Principal) -> None:

@@ -349,7 +349,7 @@ async def test_every_kind_is_kept_by_name_and_listed_in_its_own_way():
     ]
     assert all(inventory.knows(Ref.parse(id_)) for id_ in ids)
     assert not inventory.knows(Ref.parse("s#prompts/charge"))
-    assert all(inventory.has(section) for section in SECTIONS.values())
+    assert all(inventory.summary.has(section) for section in SECTIONS.values())
 
 
 async def test_a_change_is_told_by_the_kinds_that_it_is_of():
@@ -375,21 +375,21 @@ async def test_a_uri_is_matched_by_shared_templates_and_those_of_its_own_tenant_
     servers = Offering(s=everything(), **{"a:mine": own, "b:mine": own})
     inventory = servers.inventory()
     await inventory.refresh_all()
-    assert inventory.matching("file:///own/1", None, "a") == ("file:///own/{x}", "{+any}", "{+own}")
-    assert inventory.matching("file:///own/1", None, "c") == ("{+any}",)
-    assert inventory.matching("file:///own/1", "mine", "b") == ("file:///own/{x}", "{+own}")
-    assert inventory.matching("file:///own/1", "mine", None) == ()
-    assert inventory.matching("file:///one", "s", "a") == ("file:///{name}", "{+any}")
+    assert inventory.summary.matching("file:///own/1", None, "a") == ("file:///own/{x}", "{+any}", "{+own}")
+    assert inventory.summary.matching("file:///own/1", None, "c") == ("{+any}",)
+    assert inventory.summary.matching("file:///own/1", "mine", "b") == ("file:///own/{x}", "{+own}")
+    assert inventory.summary.matching("file:///own/1", "mine", None) == ()
+    assert inventory.summary.matching("file:///one", "s", "a") == ("file:///{name}", "{+any}")
 
 
 async def test_templates_of_a_server_that_was_not_listed_yet_are_those_that_the_ledger_has():
     servers = Offering(s=everything())
     inventory = servers.inventory()
     inventory.recall([ServerInventory("s", "d", (), 1, templates=("old:///{x}",)), ServerInventory("gone", "d", (), 1)])
-    assert inventory.matching("old:///1", None, None) == ("old:///{x}",)
+    assert inventory.summary.matching("old:///1", None, None) == ("old:///{x}",)
     await inventory.refresh("s")
     inventory.recall([ServerInventory("s", "d", (), 1, templates=("old:///{x}",))])
-    assert inventory.matching("old:///1", None, None) == ("{+any}",)
+    assert inventory.summary.matching("old:///1", None, None) == ("{+any}",)
 
 
 @pytest.mark.parametrize(

@@ -124,3 +124,42 @@ async def test_a_session_that_the_server_forgot_is_listened_to_in_the_next():
         assert first.id not in server.sessions
         await server.announce()
         await until(lambda: ear.told)
+
+
+@ERAS
+async def test_a_watched_resource_is_asked_for_once_and_no_more_when_nobody_watches_it(era: str):
+    async with heard(era, resources=["x://a", "x://b"]) as (server, ear):
+        ends = [ear.upstreams.watch("talker", uri) for uri in ("x://a", "x://a", "x://b")]
+        await until(lambda: server.watched() == {"x://a", "x://b"})
+        await server.update("x://a")
+        await server.update("x://c")
+        await server.update("x://b/1")
+        await until(lambda: len(ear.updated) == 2)
+        assert ear.updated == [("talker", "x://a"), ("talker", "x://b/1")]
+        for end, left in zip(ends, ({"x://a", "x://b"}, {"x://b"}, set()), strict=True):
+            assert end is not None
+            end()
+            await until(lambda left=left: server.watched() == left)
+    assert len(server.of("resources/subscribe")) == (2 if era == "legacy" else 0)
+
+
+async def test_a_resource_of_a_server_that_does_not_say_so_cannot_be_watched():
+    async with heard("modern") as (_, ear):
+        assert ear.upstreams.watch("talker", "x://a") is None
+        assert ear.upstreams.watch("nobody", "x://a") is None
+
+
+@ERAS
+async def test_what_is_watched_is_watched_at_the_server_of_the_next_configuration(era: str):
+    async with heard(era, resources=["x://a"]) as (server, ear):
+        end = ear.upstreams.watch("talker", "x://a")
+        await until(lambda: server.watched() == {"x://a"})
+        ear.upstreams.replace({"talker": Target("talker", server.url, timeout_seconds=7)}, "next")
+        await ear.upstreams.list_tools("talker")
+        ear.upstreams.replace({"talker": Target("talker", server.url, timeout_seconds=8)}, "and the next")
+        await ear.upstreams.list_tools("talker")
+        listened_to = listened(server)
+        assert end is not None
+        end()
+        await until(lambda: not server.watched())
+        assert listened_to >= 1

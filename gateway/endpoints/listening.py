@@ -39,6 +39,8 @@ DRAINING = "draining"
 TOO_OLD = "open for too long"
 TOO_MANY = "there are too many"
 HUNG_UP = "the agent hung up"
+MAX_TOLD_APART = 32
+UPDATED_SECONDS = 0.2
 # What ends a stream without its agent having lost any right.
 WITHOUT_BLAME = frozenset({DRAINING, TOO_OLD})
 
@@ -71,9 +73,13 @@ class Seen:
 
     def updated_at(self, server: str, uri: str) -> None:
         """Note that a resource has changed, if it is one that is watched or lies under one."""
-        if any(one.server == server and subscriptions.covers(watched, uri) for watched, one in self.watched.items()):
-            self._updated = {**(self._updated or {}), (server, uri): None}
-            self._wake()
+        for watched, one in self.watched.items():
+            if one.server == server and subscriptions.covers(watched, uri):
+                self._updated = self._updated or {}
+                # Of what lies under it, so many are told apart; more are told as one.
+                self._updated[server, uri if len(self._updated) < MAX_TOLD_APART else watched] = None
+                self._wake()
+                return
 
     async def news(self) -> News:
         """Wait until something is new since this was asked last, and return what."""
@@ -157,6 +163,9 @@ async def tell_changes(
         for server, uri in news.updated:
             if await hearing().may_hear(caller, uri, server):
                 await told.tell(subscriptions.updated(uri, id_))
+        if news.updated:
+            # Policy is asked for each, and a server may say so as often as it likes.
+            await asyncio.sleep(UPDATED_SECONDS)
 
 
 def record_end(trail: AuditTrail, caller: Caller, sight: Sight, why: str, **target: Any) -> None:
@@ -195,9 +204,9 @@ class Subscriptions:
         seen, why = Seen(await door.hearing.begin(caller, wanted.kinds), wanted.kinds), TOO_MANY
         told = outlet(request, self._lines, caller, seen)
         try:
+            await watch(seen, self._upstreams, door.hearing, caller, wanted.uris)
             await told.begin()
             why = HUNG_UP
-            await watch(seen, self._upstreams, door.hearing, caller, wanted.uris)
             await told.tell(subscriptions.acknowledged(message.id, wanted.kinds, tuple(seen.watched)))
             await tell_changes(seen, told, lambda: self._lines.gate.door.hearing, caller, message.id)
         except asyncio.CancelledError:

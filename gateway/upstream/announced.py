@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway import background
@@ -34,6 +33,8 @@ LISTED_SECONDS = 2.0
 WATCHED_SECONDS = 0.1
 # After a stream that ended; less and less often where it never lasts.
 MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 1.0, 60.0
+# For all that an older server is asked to tell of, when a stream of it begins.
+SUBSCRIBE_SECONDS = 30.0
 MAX_WATCHED = 1000
 _METHOD = "subscriptions/listen"
 
@@ -55,7 +56,7 @@ class Announced:
         self._told, self._stale, self._rewatched = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._kinds: set[Kind] = set()
         self._updated: dict[str, None] = {}
-        self._watched: Counter[str] = Counter()
+        self._watched: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._at: tuple[Modern | Legacy, Peer, Wire] | None = None
         # What an older server was asked to tell of in the session that it has now.
@@ -73,23 +74,21 @@ class Announced:
                 self._updated[uri] = None
                 self._wake(self._told)
 
-    def watch(self, uri: str) -> bool:
-        """Hear of a resource from now on, until `unwatch`; False where the server does not say when one changes."""
-        era = self._at[0] if self._at is not None else None
-        if era is None or not era.declared.subscribes or self._heard is None:
-            return False
-        if uri not in self._watched and len(self._watched) >= MAX_WATCHED:
-            return False
-        self._watched[uri] += 1
-        if self._watched[uri] == 1:
+    def subscribes(self, uri: str) -> bool:
+        """Whether the server says when a resource changes, and there is room to hear of this one."""
+        declares = self._at is not None and self._at[0].declared.subscribes
+        return declares and (uri in self._watched or len(self._watched) < MAX_WATCHED)
+
+    def watch(self, uri: str) -> None:
+        """Hear of a resource from now on, until `unwatch`, as soon as the server is known."""
+        if uri not in self._watched:
+            self._watched.add(uri)
             self._wake(self._rewatched)
-        return True
 
     def unwatch(self, uri: str) -> None:
-        """Hear of a resource no more, if nobody else watches it."""
-        self._watched[uri] -= 1
-        if self._watched[uri] <= 0:
-            del self._watched[uri]
+        """Hear of a resource no more."""
+        if uri in self._watched:
+            self._watched.remove(uri)
             self._wake(self._rewatched)
 
     def follow(self, era: Modern | Legacy | None, peer: Peer, wire: Wire) -> None:
@@ -155,15 +154,16 @@ class Announced:
         while True:
             began = loop.time()
             headers, sending = self._sending(era, peer, wire)
-            with contextlib.suppress(UpstreamFailed):
+            with contextlib.suppress(UpstreamFailed, TimeoutError):
                 async with sending as stream:
                     if stream.status != 200:
                         return  # It has no such stream, whatever it has declared.
                     if pause:
                         # Nobody knows what was said meanwhile.
                         self._wake(self._stale)
-                    if isinstance(era, Legacy):
-                        await self._subscribe(era, wire)
+                    if isinstance(era, Legacy) and era.declared.subscribes:
+                        async with asyncio.timeout(SUBSCRIBE_SECONDS):
+                            await self._subscribe(era, wire)
                     async for message in stream:
                         peer.refuse(message, headers)
             lasted = loop.time() - began > MAX_PAUSE_SECONDS
@@ -172,14 +172,12 @@ class Announced:
 
     async def _subscribe(self, session: Legacy, wire: Wire) -> None:
         """Ask an older server to tell of what is watched, in the session of the stream that it tells it on."""
-        if not session.declared.subscribes:
-            return
-        wanted = {"resources/subscribe": set(self._watched) - self._asked_for}
-        wanted["resources/unsubscribe"] = self._asked_for - set(self._watched)
-        for method, uris in wanted.items():
-            for uri in sorted(uris):
-                await wire.legacy(session, method, {"uri": uri})
-        self._asked_for = set(self._watched)
+        for uri in sorted(self._watched - self._asked_for):
+            self._asked_for.add(uri)
+            await wire.legacy(session, "resources/subscribe", {"uri": uri})
+        for uri in sorted(self._asked_for - self._watched):
+            await wire.legacy(session, "resources/unsubscribe", {"uri": uri})
+            self._asked_for.discard(uri)
 
     def _sending(self, era: Modern | Legacy, peer: Peer, wire: Wire) -> Sending:
         if not isinstance(era, Modern):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from yarl import URL
@@ -70,6 +71,8 @@ class Upstreams:
         self._generations: Generations[UpstreamServer | StdioServer] = Generations(config, {})
         self._retiring: set[asyncio.Task[None]] = set()
         self._attended: dict[Hashable, Callable[[str], Hear]] = {}
+        # How many watch each resource, by the key of its server.
+        self._watched: Counter[tuple[str, str]] = Counter()
         self.replace(targets, config)
 
     @property
@@ -106,9 +109,11 @@ class Upstreams:
     def watch(self, server: str, uri: str) -> Callable[[], None] | None:
         """Hear of a resource from now on and return what ends that; None where the server does not say of any."""
         found = self._generations.newest.get(server)
-        if not isinstance(found, UpstreamServer) or not found.announced.watch(uri):
+        if not isinstance(found, UpstreamServer) or not found.announced.subscribes(uri):
             return None
-        return lambda: found.announced.unwatch(uri)
+        self._watched[server, uri] += 1
+        found.announced.watch(uri)
+        return lambda: self._unwatch(server, uri)
 
     def param_headers(self, ref: Ref, config: str | None = None) -> ParamHeaders:
         """Return which arguments of a tool are repeated in headers; raises UpstreamFailed."""
@@ -170,9 +175,20 @@ class Upstreams:
         errands, announced = Errands(), Announced(target.server, self._heard)
         endpoint = Endpoint(target, self._connect(target), errands, announced.hear)
         server = UpstreamServer(target, endpoint, errands, self._clock, announced)
+        for name, uri in self._watched:
+            if name == target.server:
+                announced.watch(uri)
         for whose, hear in self._attended.items():
             server.attend(whose, hear(target.server))
         return server
+
+    def _unwatch(self, name: str, uri: str) -> None:
+        self._watched[name, uri] -= 1
+        if self._watched[name, uri] <= 0:
+            del self._watched[name, uri]
+            for server in self._generations.like(name):
+                if isinstance(server, UpstreamServer):
+                    server.announced.unwatch(uri)
 
     def _with_sessions(self) -> Iterator[UpstreamServer]:
         """Yield the servers of any configuration that keep sessions; a process is a session of its owner's."""

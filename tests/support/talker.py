@@ -272,7 +272,7 @@ class Talker:
             change = session.watched.add if method == "resources/subscribe" else session.watched.discard
             change(params["uri"])
             return result_of(id_, {})
-        if method == "subscriptions/listen" and self.announces and self.has_streams:
+        if method == "subscriptions/listen" and (self.announces or self.resources) and self.has_streams:
             return await self._listen(request, id_, params)
         if method == "logging/setLevel" and session is not None:
             session.level = params["level"]
