@@ -128,7 +128,7 @@ def test_a_cursor_that_was_never_handed_out_is_refused_in_both_eras_and_none_is_
     ):
         refused = classify(*sent)
         assert (refused.status, refused.code, refused.id) == (http, -32602, 1)
-    assert classify(headers({}), Request(1, "tools/list", {"cursor": None})).action is Action.LIST_TOOLS
+    assert classify(headers({}), Request(1, "tools/list", {"cursor": None})).action is Action.LIST
 
 
 def test_a_plain_name_may_come_in_a_sentinel_too():
