@@ -89,13 +89,15 @@ class Forward:
         finally:
             note(conversation, notes)
 
-    async def resume(self, agent: Agent, ticket: Ticket, outlet: Outlet, notes: dict[str, Any], config: str) -> Answer:
-        """Return the answer to a call whose stream is taken up again; raises Parted, UpstreamFailed."""
+    async def resume(
+        self, caller: Principal, agent: Agent, ticket: Ticket, outlet: Outlet, notes: dict[str, Any], config: str
+    ) -> Answer:
+        """Return the answer to a caller's call whose stream is taken up again; raises Parted, UpstreamFailed."""
         token = None if ticket.token is None else (ticket.token, ticket.ours)
         conversation = Conversation(agent, outlet, self.questions, token, self.tickets, ticket)
         try:
             async with conversation:
-                return await self._upstreams.resume(ticket.place, conversation.hear, config)
+                return await self._upstreams.resume(caller, ticket.place, conversation.hear, config)
         finally:
             note(conversation, notes)
 

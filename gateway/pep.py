@@ -109,7 +109,7 @@ class Pep:
                     raise NotVisible(decision.reasons)
                 recording.admitted = True
                 config = await self._placed(decision)
-                work = self._forward.resume(agent, ticket, outlet, recording.target, config)
+                work = self._forward.resume(question.principal, agent, ticket, outlet, recording.target, config)
                 return await self._forwarded(recording, work)
 
     async def _admitted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -96,6 +97,21 @@ def test_a_member_entry_s_headers_win_for_its_tenant_whatever_their_case(tmp_pat
     assert filled(found.headers_for("a"), caller(tenant="a")) == {"authorization": "Bearer of a", "X-Of": "a"}
     assert filled(found.headers_for("b"), caller(tenant="b")) == {"Authorization": "Bearer s3cret", "X-Of": "all"}
     assert filled(found.headers_for(None), None) == {"Authorization": "Bearer s3cret"}
+
+
+def test_what_depends_on_the_caller_is_told_apart_from_what_goes_with_every_request(tmp_path: Path):
+    member = "a: {headers: {X-Of: a, Plan: basic}}, b: {}, '*': {headers: {X-Of: all}}"
+    text = "headers: {{Plan: basic, X-Of: nobody, X-Who: '${{principal}}'}}, tool_access: {{member: {{{}}}}}"
+    naming = server(tmp_path, SERVER.format(text.format(member))).naming
+    assert naming.of(caller(tenant="a")) == {"X-Who": "user:jo", "X-Of": "a"}
+    # An entry without headers is one of its own, too.
+    assert naming.of(caller(tenant="b")) == {"X-Who": "user:jo"}
+    assert naming.of(caller(tenant="c")) == {"X-Who": "user:jo", "X-Of": "all"}
+    assert naming.of(caller(tenant=None)) == {"X-Who": "user:jo"}
+    # Whoever acts for a tenant is told of as that tenant's.
+    assert naming.of(replace(caller(tenant=None), acting_for="a")) == {"X-Who": "user:jo", "X-Of": "a"}
+    constant = server(tmp_path, SERVER.format("headers: {X: a}, tool_access: {member: {a: {}}}")).naming
+    assert (constant.of(caller()), constant.members) == ({}, {})
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from pydantic import PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
 
 from gateway.config.references import Claim, Context, Part, parts_of
-from gateway.config.values import Secret
+from gateway.config.values import EVERY_TENANT, Secret
 from gateway.errors import GatewayError
 from gateway.model import Principal
 
@@ -65,6 +65,32 @@ def filled(values: Mapping[str, Value], caller: Principal | None) -> dict[str, s
         elif caller is not None:
             found[name] = value.fill(caller)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """Headers that depend on whose request it is, beside those that go with every request.
+
+    `members` has them for the tenants that have an entry of their own, and for all others where `*` has one; `rest`
+    for everybody else.
+    """
+
+    rest: Mapping[str, Value] = field(default_factory=dict)
+    members: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+
+    def of(self, caller: Principal) -> dict[str, str]:
+        """Return them for a verified caller; raises CallerUnnamed."""
+        values = self.rest
+        if self.members and (tenant := caller.for_tenant) is not None:
+            values = self.members.get(tenant, self.members.get(EVERY_TENANT, values))
+        return filled(values, caller)
+
+
+def naming(values: Mapping[str, Value], everybody: Mapping[str, Value]) -> dict[str, Value]:
+    """Return those of a tenant's headers that a request without a caller does not have, or has another value of."""
+    return {
+        name: value for name, value in values.items() if isinstance(value, Template) or everybody.get(name) != value
+    }
 
 
 def header_value(text: str, context: Context) -> Value:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from gateway.addresses import Addresses
-from gateway.config.headers import EnvValue, HeaderValue, Value
+from gateway.config.headers import EnvValue, HeaderValue, Naming, Value, naming
 from gateway.config.lists import Access, Lists, ToolLists
 from gateway.config.paths import in_folder
 from gateway.config.sections import Maybe, section
@@ -132,6 +132,11 @@ class Backend:
     access: Access = Access()
     tool_projection: Withdrawn = Withdrawn()
 
+    @property
+    def naming(self) -> Naming:
+        """The headers that depend on whose request it is."""
+        return Naming(naming(self.headers, self.headers))
+
     def lists(self, kind: Kind) -> Lists:
         """Return the lists for a kind."""
         return self.access.of(kind, self.tools)
@@ -149,6 +154,21 @@ class Server(Backend):
     def addresses(self) -> Addresses:
         """Where it may lie."""
         return Addresses.of_server(self.allowed_networks)
+
+    @property
+    def naming(self) -> Naming:
+        """The headers that depend on whose request it is."""
+        rest, entries = naming(self.headers, self.headers), self.tool_access.member
+        if not any(entry.headers for entry in entries.values()):
+            return Naming(rest)
+        # Entries without headers are many where tenants are, and share what they have.
+        return Naming(
+            rest,
+            {
+                tenant: naming(self.headers_for(tenant), self.headers) if entry.headers else rest
+                for tenant, entry in entries.items()
+            },
+        )
 
     def headers_for(self, tenant: str | None) -> dict[str, Value]:
         """Return the headers that go with a tenant's calls: its member entry's win, whatever their case."""

@@ -112,7 +112,8 @@ class AgentSessions:
         if errand.place.server not in sight.servers:
             return False
         with suppress(UpstreamFailed):
-            await self.upstreams.answer(errand.place, told.answer(errand.id.encode(), message.answer), sight.config)
+            body = told.answer(errand.id.encode(), message.answer)
+            await self.upstreams.answer(caller.principal, errand.place, body, sight.config)
         return True
 
     def set_level(self, session: Session, level: str) -> None:
@@ -162,7 +163,8 @@ class AgentSessions:
                 self._take_over(session, Listener(outlet, conversation, seen))
                 for uri, server in self.sessions.watched(session).items():
                     seen.watch(self.upstreams, server, uri)
-                self.upstreams.attend(key, lambda name: hears(seen, name, conversation), place)
+                at = None if place is None else (caller.principal, place)
+                self.upstreams.attend(key, lambda name: hears(seen, name, conversation), at)
                 await listening.tell_changes(seen, outlet, lambda: self.calls.lines.gate.door.hearing, caller)
         except asyncio.CancelledError:
             # Answered by the end of the stream, where it is not the agent that has gone.

@@ -181,8 +181,7 @@ class Announced:
 
     def _sending(self, era: Modern | Legacy, peer: Peer, wire: Wire) -> Sending:
         if not isinstance(era, Modern):
-            headers = outgoing.legacy_headers(era.version, era.session)
-            return headers, peer.listen(headers)
+            return era.headers, peer.listen(era.headers)
         id_, headers = next(wire.ids), outgoing.modern_headers(era.version, _METHOD)
         wanted: dict[str, Any] = {
             name: True for name, kind in subscriptions.HONOURED.items() if kind in era.declared.announces

@@ -47,7 +47,8 @@ class Call(msgspec.Struct, frozen=True):
     """A request for one named thing of a server.
 
     `members` are its parameters beside the name and `_meta`; `caller` is who asks, and a session at the server is for
-    `whose`. What the server says before it answers goes to `hear`; without that it is refused, or dropped.
+    `whose`. What the server says before it answers goes to `hear`; without that it is refused, or dropped. `naming` are
+    the headers that say whose call it is, which the server's side fills in.
     """
 
     method: str
@@ -59,6 +60,11 @@ class Call(msgspec.Struct, frozen=True):
     agent: Agent = Agent()
     token: int | None = None
     hear: Hear | None = None
+    naming: Mapping[str, str] = {}
+
+    def named(self, naming: Mapping[str, str]) -> Call:
+        """Return the call with the headers that say whose it is."""
+        return msgspec.structs.replace(self, naming=naming) if naming else self
 
 
 class Patience:

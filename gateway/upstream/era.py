@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,10 +17,11 @@ from gateway.mcp.sections import CAPABILITIES
 from gateway.upstream import outgoing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from gateway.mcp.agent import Agent
     from gateway.mcp.answers import Answer
+    from gateway.upstream.call import Call
     from gateway.upstream.peer import Peer
     from gateway.upstream.stream import Reply
 
@@ -29,6 +31,8 @@ _MODERN = MODERN_VERSIONS[0]
 CHANGES = "listChanged"
 # A process may take longer to start; whether it answered late is seen at what it says to the handshake.
 SILENCE_SECONDS = 10.0
+# The headers that name the caller, of requests of the gateway's own.
+OWN: Mapping[str, str] = MappingProxyType({})
 # What HTTP says where nobody knows what `initialize` is; the others are of this moment, or of whoever asks.
 _UNKNOWN_STATUS = frozenset({400, 404, 405, 406, 415, 422})
 
@@ -68,13 +72,20 @@ class Modern:
 class Legacy:
     """The server wants a handshake; `session` is what it calls this one, None if it keeps no sessions.
 
-    `logs` says whether it can be told which log messages to send.
+    `logs` says whether it can be told which log messages to send. `naming` are the headers that say whose it is, from
+    the handshake to the goodbye; the gateway's own has none.
     """
 
     version: str
     session: str | None
     logs: bool = False
     declared: Declared = NOTHING
+    naming: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of a request after the handshake."""
+        return {**self.naming, **outgoing.legacy_headers(self.version, self.session)}
 
 
 class NoHandshake(UpstreamFailed):
@@ -94,9 +105,13 @@ async def probe(server: str, peer: Peer, ids: Iterator[int]) -> Modern | Legacy:
     return await _shaken(server, peer, reply)
 
 
-async def handshake(server: str, peer: Peer, ids: Iterator[int], agent: Agent | None = None) -> Legacy:
-    """Return a new session of an older server; raises UpstreamFailed, NoHandshake where it refuses as a whole."""
-    return await _shaken(server, peer, await _initialized(peer, ids, agent))
+async def handshake(server: str, peer: Peer, ids: Iterator[int], call: Call | None = None) -> Legacy:
+    """Return a new session of an older server, for a call or for the gateway itself.
+
+    Raises UpstreamFailed, NoHandshake where the server refuses as a whole.
+    """
+    agent, naming = (call.agent, call.naming) if call else (None, OWN)
+    return await _shaken(server, peer, await _initialized(peer, ids, agent, naming), naming)
 
 
 async def _discovered(peer: Peer, ids: Iterator[int]) -> Answer | None:
@@ -113,21 +128,22 @@ async def _discovered(peer: Peer, ids: Iterator[int]) -> Answer | None:
         return None
 
 
-async def _initialized(peer: Peer, ids: Iterator[int], agent: Agent | None = None) -> Reply:
+async def _initialized(
+    peer: Peer, ids: Iterator[int], agent: Agent | None = None, naming: Mapping[str, str] = OWN
+) -> Reply:
     id_ = next(ids)
-    return await peer.ask(id_, outgoing.request(id_, "initialize", outgoing.handshake_params(agent)), {})
+    return await peer.ask(id_, outgoing.request(id_, "initialize", outgoing.handshake_params(agent)), naming)
 
 
-async def _shaken(server: str, peer: Peer, reply: Reply) -> Legacy:
+async def _shaken(server: str, peer: Peer, reply: Reply, naming: Mapping[str, str] = OWN) -> Legacy:
     answer = _agreed(server, reply)
     version = _member(answer, "protocolVersion")
     if version not in HANDSHAKE_VERSIONS:
         raise NoHandshake(server, "speaks no version of MCP that this gateway speaks")
     capabilities = _member(answer, "capabilities")
     logs = isinstance(capabilities, dict) and "logging" in capabilities
-    legacy = Legacy(version, reply.session, logs, Declared.of(capabilities))
-    headers = outgoing.legacy_headers(legacy.version, legacy.session)
-    await peer.tell(outgoing.notification("notifications/initialized"), headers)
+    legacy = Legacy(version, reply.session, logs, Declared.of(capabilities), naming)
+    await peer.tell(outgoing.notification("notifications/initialized"), legacy.headers)
     return legacy
 
 

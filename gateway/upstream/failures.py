@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 BROKE_OFF = "broke off before it answered"
+TENANT_WANTED = "is told each caller's tenant, and this caller has none"
 # Nothing among them would be this gateway's own mistake.
 FAILURES = (OSError, Malformed, Unusable, TooLong)
 

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING
 
 from yarl import URL
 
+from gateway.config.headers import CallerUnnamed
 from gateway.config.servers import is_own_header
 from gateway.errors import UpstreamFailed
 from gateway.http1.request import BadField, field_lines
 from gateway.upstream import outgoing
-from gateway.upstream.failures import MAX_ANSWER_BYTES
+from gateway.upstream.failures import MAX_ANSWER_BYTES, TENANT_WANTED
 from gateway.upstream.stream import Sending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gateway.mcp.answers import ServerRequest
+    from gateway.model import Principal
     from gateway.upstream.connections import Connections
     from gateway.upstream.errands import Errands
     from gateway.upstream.stream import Reply
@@ -58,8 +60,16 @@ class Endpoint:
         self._heard = heard
         self._configured = {name: value for name, value in target.headers.items() if not is_own_header(name)}
         self._url = URL(target.endpoint)
-        self._names = frozenset(map(str.lower, self._configured))
+        self._naming = target.naming
+        self._names = frozenset(map(str.lower, (*_EVERY_REQUEST, *self._configured)))
         self._heads = {verb: self._head(verb, {}) for verb in _OWN_HEADERS}
+
+    def naming(self, caller: Principal) -> Mapping[str, str]:
+        """Return the headers that each request for this caller is to have."""
+        try:
+            return self._naming.of(caller)
+        except CallerUnnamed as error:
+            raise UpstreamFailed(self._server, TENANT_WANTED) from error
 
     async def ask(self, id_: int, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Post request `id_` and return its answer; what the server asks on the way is refused."""

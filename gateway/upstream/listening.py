@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import UpstreamFailed
 from gateway.mcp.headers import LAST_EVENT
-from gateway.upstream import outgoing
 from gateway.upstream.call import Link, Position
 from gateway.upstream.wire import pause_of
 
@@ -32,19 +31,15 @@ class Listening:
         self._hear: dict[Hashable, Hear] = {}
         self._tasks: dict[Hashable, asyncio.Task[None]] = {}
 
-    def wanted(self, whose: Hashable) -> bool:
-        """Whether somebody wants to hear what is said in a session of theirs."""
-        return whose in self._hear
-
     def begin(self, whose: Hashable, hear: Hear) -> None:
         """Hand what is said in somebody's session to `hear` from now on, in place of whoever heard it before."""
         self.end(whose)
         self._hear[whose] = hear
 
     def listen(self, whose: Hashable, session: Legacy, event: str | None = None) -> None:
-        """Listen in this session of somebody who wants to hear; after an event, where one was the last."""
+        """Listen in a session of somebody who wants to hear, if it is one; after an event, where one was the last."""
         hear = self._hear.get(whose)
-        if hear is not None:
+        if hear is not None and session.session is not None:
             self._stop(whose)
             self._tasks[whose] = asyncio.create_task(self._listen(session, hear, event))
 
@@ -67,7 +62,7 @@ class Listening:
 
     async def _listen(self, session: Legacy, hear: Hear, event: str | None) -> None:
         place = Position(self._server, session.session, session.version, None, "")
-        headers = outgoing.legacy_headers(session.version, session.session)
+        headers = session.headers
         link, pause = Link(self._peer, headers, None, place), 0.0
         while True:
             sending = self._peer.listen(headers if event is None else headers | {LAST_EVENT: event})

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from gateway.mcp.answers import ServerRequest
+    from gateway.model import Principal
     from gateway.upstream.stream import Reply
 
 
@@ -58,6 +59,12 @@ class Peer(Protocol):
     @property
     def is_one_session(self) -> bool:
         """Whether everything said is one session, so that hands are shaken once."""
+
+    def naming(self, caller: Principal) -> Mapping[str, str]:
+        """Return the headers that each request for a caller is to have; raises UpstreamFailed where there are none.
+
+        None of them is one that a request has of itself.
+        """
 
     async def ask(self, id_: int, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Send request `id_` and return its answer; what the server asks on the way is refused."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gateway.mcp.answers import Answer
     from gateway.mcp.definitions import Definition, Offered
     from gateway.mcp.params import ParamHeaders
+    from gateway.model import Principal
     from gateway.upstream.announced import Heard
     from gateway.upstream.call import Call, Hear, Position
     from gateway.upstream.target import AnyTarget, Target
@@ -127,23 +128,25 @@ class Upstreams:
         """
         return self._find(ref.server, config).call(call)
 
-    def resume(self, place: Position, hear: Hear, config: str | None = None) -> Awaitable[Answer]:
-        """Take up the stream of a call again and return the answer at its end; raises UpstreamFailed."""
-        return self._in_sessions(place.server, config).resume(place, hear)
+    def resume(self, caller: Principal, place: Position, hear: Hear, config: str | None = None) -> Awaitable[Answer]:
+        """Take up the stream of a caller's call again and return the answer at its end; raises UpstreamFailed."""
+        return self._in_sessions(place.server, config).resume(caller, place, hear)
 
-    def answer(self, place: Position, body: bytes, config: str | None = None) -> Awaitable[None]:
-        """Post the answer to what a server asked in a session; raises UpstreamFailed."""
-        return self._in_sessions(place.server, config).answer(place, body)
+    def answer(self, caller: Principal, place: Position, body: bytes, config: str | None = None) -> Awaitable[None]:
+        """Post the answer to what a server asked in a caller's session; raises UpstreamFailed."""
+        return self._in_sessions(place.server, config).answer(caller, place, body)
 
-    def attend(self, whose: Hashable, hear: Callable[[str], Hear], place: Position | None = None) -> None:
+    def attend(
+        self, whose: Hashable, hear: Callable[[str], Hear], at: tuple[Principal, Position] | None = None
+    ) -> None:
         """Hand on what servers say in somebody's sessions beside calls, those that are opened later included.
 
-        `hear` makes of a server's id what hears it.
+        Where it is `at` a place of a caller's, from there on. `hear` makes of a server's id what hears it.
         """
         self._attended[whose] = hear
         for server in self._with_sessions():
             name = server.target.server
-            server.attend(whose, hear(name), place if place and place.server == name else None)
+            server.attend(whose, hear(name), at if at and at[1].server == name else None)
 
     def ignore(self, whose: Hashable) -> None:
         """Stop handing on what servers say in somebody's sessions."""

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gateway.errors import UpstreamFailed
 from gateway.in_flight import InFlight
 from gateway.mcp.errors import HEADER_MISMATCH, UNSUPPORTED_VERSION
-from gateway.mcp.headers import NAMED_BY
-from gateway.mcp.levels import reaches
-from gateway.mcp.params import outgoing as repeated
 from gateway.single_flight import SingleFlight
-from gateway.upstream import outgoing
 from gateway.upstream.announced import Announced
 from gateway.upstream.call import Patience
 from gateway.upstream.era import Legacy, Modern, NoHandshake, handshake, probe, require_answer
@@ -21,14 +18,14 @@ from gateway.upstream.failures import named_failures
 from gateway.upstream.listening import Listening
 from gateway.upstream.offering import Offering
 from gateway.upstream.sessions import Sessions
-from gateway.upstream.wire import Wire, legacy_call, modern_call, of_known_kind
+from gateway.upstream.wire import Wire, legacy_call, modern_call, modern_headers, of_known_kind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Mapping
 
-    from gateway.mcp.agent import Agent
     from gateway.mcp.answers import Answer
     from gateway.mcp.definitions import Offered
+    from gateway.model import Principal
     from gateway.upstream.call import Call, Hear, Position
     from gateway.upstream.errands import Errands
     from gateway.upstream.peer import Peer
@@ -88,6 +85,7 @@ class UpstreamServer:
 
     async def call(self, call: Call) -> Answer:
         """Ask one named thing once; what may have been started is never sent again."""
+        call = call.named(self._peer.naming(call.caller))
         with self._place(), named_failures(self.target):
             async with asyncio.timeout(self.target.timeout_seconds) as timeout:
                 patience = Patience(timeout)
@@ -97,19 +95,21 @@ class UpstreamServer:
                     reply = await self._attempt(call, patience)
                 return of_known_kind(self._name, require_answer(self._name, reply))
 
-    async def resume(self, place: Position, hear: Hear) -> Answer:
-        """Take up the stream of a call again and return the answer at its end."""
+    async def resume(self, caller: Principal, place: Position, hear: Hear) -> Answer:
+        """Take up the stream of a caller's call again and return the answer at its end."""
+        session = self._session_at(caller, place)
         with self._place(), named_failures(self.target):
             async with asyncio.timeout(self.target.timeout_seconds) as timeout:
-                reply = await self._wire.resumed(place, hear, Patience(timeout))
+                reply = await self._wire.resumed(session, place, hear, Patience(timeout))
                 return of_known_kind(self._name, require_answer(self._name, reply))
 
-    def attend(self, whose: Hashable, hear: Hear, place: Position | None = None) -> None:
-        """Hand on what the server says in somebody's session beside calls; at a place, from there on."""
+    def attend(self, whose: Hashable, hear: Hear, at: tuple[Principal, Position] | None = None) -> None:
+        """Hand on what the server says in somebody's session beside calls; at a place of a caller's, from there on."""
         self._listening.begin(whose, hear)
-        if place is not None:
-            self._listening.listen(whose, Legacy(place.version, place.session), place.event)
-        elif (session := self._sessions.current(whose)) is not None and session.session is not None:
+        if at is not None:
+            with suppress(UpstreamFailed):  # It may want to be told a tenant by now, which this caller has not.
+                self._listening.listen(whose, self._session_at(*at), at[1].event)
+        elif (session := self._sessions.current(whose)) is not None:
             self._listening.listen(whose, session)
 
     def ignore(self, whose: Hashable) -> None:
@@ -121,11 +121,12 @@ class UpstreamServer:
         if (session := self._sessions.current(whose)) is not None:
             self._errands.run(self._wire.tell(session, body))
 
-    async def answer(self, place: Position, body: bytes) -> None:
-        """Post the answer to what the server asked in a session."""
+    async def answer(self, caller: Principal, place: Position, body: bytes) -> None:
+        """Post the answer to what the server asked in a caller's session."""
+        headers = self._session_at(caller, place).headers
         with self._place(), named_failures(self.target):
             async with asyncio.timeout(self.target.timeout_seconds):
-                await self._peer.tell(body, outgoing.legacy_headers(place.version, place.session))
+                await self._peer.tell(body, headers)
 
     def leave(self, whose: Hashable) -> None:
         """End somebody's session, if there is one."""
@@ -149,8 +150,10 @@ class UpstreamServer:
     async def _attempt(self, call: Call, patience: Patience) -> Reply:
         era = self._era or await self._probing()
         if isinstance(era, Legacy):
-            in_session = era.session is not None
-            reply = await (self._call_in_session(call, patience) if in_session else self._legacy(era, call, patience))
+            if era.session is not None:
+                reply = await self._call_in_session(call, patience)
+            else:
+                reply = await self._legacy(replace(era, naming=call.naming), call, patience)
         elif call.agent.session is None or self._shakes_hands is False or self._peer.is_one_session:
             reply = await self._call_modern(era, call, patience)
         else:
@@ -178,13 +181,11 @@ class UpstreamServer:
         return reply
 
     def _modern(self, era: Modern, call: Call, params: Mapping[str, Any], patience: Patience) -> Awaitable[Reply]:
-        headers = outgoing.modern_headers(era.version, call.method, call.name if call.method in NAMED_BY else None)
-        if call.method == "tools/call" and (wanted := self.param_headers(call.name)):
-            headers.update(repeated(wanted, params.get("arguments") or {}))
-        return self._wire.modern(call.method, params, headers, call.hear, patience)
+        wanted = self.param_headers(call.name) if call.method == "tools/call" else ()
+        return self._wire.modern(call.method, params, modern_headers(call, era.version, wanted), call.hear, patience)
 
     async def _call_in_session(self, call: Call, patience: Patience) -> Reply:
-        with self._sessions.seat(call.whose, lambda: self._open(call.agent)) as seat:
+        with self._sessions.seat(call.whose, lambda: self._open(call)) as seat:
             session = await self._session(seat, call)
             reply = await self._legacy(session, call, patience)
             if reply.status == _GONE:
@@ -196,17 +197,15 @@ class UpstreamServer:
     async def _session(self, seat: Seat, call: Call) -> Legacy:
         fresh = seat.current is None
         session = await seat.session()
-        if fresh and self._listening.wanted(call.whose) and session.session is not None:
+        if fresh:
             self._listening.listen(call.whose, session)
-        if session.logs and call.agent.level is not None:
-            await self._set_level(seat, session, call.agent.level, shared=call.agent.session is None)
+        level = call.agent.level
+        if session.logs and level is not None and seat.takes(level, shared=call.agent.session is None):
+            await self._wire.legacy(session, "logging/setLevel", {"level": level})
         return session
 
-    async def _set_level(self, seat: Seat, session: Legacy, level: str, *, shared: bool) -> None:
-        """Set the level of a session; one that several requests share keeps the one at which it says the most."""
-        if seat.level != level and not (shared and seat.level is not None and reaches(level, seat.level)):
-            seat.level = level
-            await self._wire.legacy(session, "logging/setLevel", {"level": level})
+    def _session_at(self, caller: Principal, place: Position) -> Legacy:
+        return Legacy(place.version, place.session, naming=self._peer.naming(caller))
 
     def _legacy(self, session: Legacy, call: Call, patience: Patience) -> Awaitable[Reply]:
         return self._wire.legacy(session, call.method, legacy_call(call), call.hear, patience)
@@ -229,9 +228,9 @@ class UpstreamServer:
             self._era = await probe(self._name, self._peer, self._wire.ids)
         return self._era
 
-    async def _open(self, agent: Agent | None = None) -> Legacy:
+    async def _open(self, call: Call | None = None) -> Legacy:
         async with asyncio.timeout(self.target.start_seconds):
-            return await handshake(self._name, self._peer, self._wire.ids, agent)
+            return await handshake(self._name, self._peer, self._wire.ids, call)
 
     def _place(self) -> InFlight:
         """Return what counts requests under way, if there is room for one more: a queue would hide a slow server."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.errors import UpstreamFailed
+from gateway.mcp.levels import reaches
 from gateway.single_flight import SingleFlight
 
 if TYPE_CHECKING:
@@ -35,6 +36,16 @@ class Seat:
     async def session(self) -> Legacy:
         """Return the session, opened first where there is none."""
         return self.current or await self.opening()
+
+    def takes(self, level: str, *, shared: bool) -> bool:
+        """Note the level to set, and say whether it is another one.
+
+        A session that several requests share keeps the one at which it says the most.
+        """
+        if self.level == level or (shared and self.level is not None and reaches(level, self.level)):
+            return False
+        self.level = level
+        return True
 
 
 class Sessions:

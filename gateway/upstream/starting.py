@@ -14,6 +14,7 @@ from gateway.errors import UpstreamFailed
 from gateway.upstream.command import environment, problem
 from gateway.upstream.era import Legacy
 from gateway.upstream.errands import Errands
+from gateway.upstream.failures import TENANT_WANTED
 from gateway.upstream.owner import Owner
 from gateway.upstream.server import UpstreamServer
 from gateway.upstream.slots import NoRoom
@@ -150,6 +151,6 @@ class Starter:
         try:
             variables = filled(target.environment, caller)
         except CallerUnnamed as error:
-            raise UpstreamFailed(target.server, "is told each caller's tenant, and this caller has none") from error
+            raise UpstreamFailed(target.server, TENANT_WANTED) from error
         who = f"{target.server} (to be listed)" if owner is None else f"{target.server} ({owner})"
         return Command(who, target.command, environment(variables), target.directory)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from gateway.mcp.answers import Answer
     from gateway.mcp.lines import Token
+    from gateway.model import Principal
     from gateway.upstream.stderr import Voice
     from gateway.upstream.stream import Reply
 
@@ -97,6 +98,10 @@ class Pipe:
         self._chatter = 0
         self._chatter_until = 0.0
         self._odd = False
+
+    def naming(self, caller: Principal) -> Mapping[str, str]:  # noqa: ARG002 (as over HTTP)
+        """Return nothing: a process is told its tenant when it is started."""
+        return {}
 
     async def ask(self, id_: int, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Write request `id_` and return its answer; what the server asks on the way is refused."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.addresses import Addresses
-from gateway.config.headers import filled
+from gateway.config.headers import Naming, filled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +42,10 @@ class Limits(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One configured server. `headers` go with every request, secrets resolved; `timeout_seconds` bounds an answer."""
+    """One configured server. `headers` go with every request, secrets resolved; `timeout_seconds` bounds an answer.
+
+    `naming` are the headers that go with the requests that are made for a caller, beside or in place of those.
+    """
 
     server: str
     endpoint: str
@@ -50,6 +53,7 @@ class Target:
     timeout_seconds: float = 30.0
     max_concurrent_requests: int = DEFAULT_CONCURRENCY
     addresses: Addresses = field(default_factory=Addresses.of_server)
+    naming: Naming = field(default_factory=Naming, repr=False)
 
     @property
     def start_seconds(self) -> float:
@@ -66,6 +70,7 @@ class Target:
             config.timeout_seconds,
             config.max_concurrent_requests or DEFAULT_CONCURRENCY,
             addresses,
+            config.naming,
         )
 
 

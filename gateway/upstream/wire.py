@@ -7,7 +7,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from gateway.errors import UpstreamFailed
-from gateway.mcp.headers import LAST_EVENT
+from gateway.mcp.headers import LAST_EVENT, NAMED_BY
+from gateway.mcp.params import outgoing as repeated
 from gateway.upstream import outgoing
 from gateway.upstream.call import Link, Parted, Position
 from gateway.upstream.era import Legacy
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from gateway.mcp.answers import Answer, ServerRequest
+    from gateway.mcp.params import ParamHeaders
     from gateway.upstream.call import Call, Hear, Patience
     from gateway.upstream.era import Modern
     from gateway.upstream.errands import Errands
@@ -63,7 +65,7 @@ class Wire:
         Raises Parted where the stream ended before the answer and the agent can take it up again.
         """
         id_ = next(self.ids)
-        headers = outgoing.legacy_headers(session.version, session.session)
+        headers = session.headers
         body = outgoing.request(id_, method, params)
         place = Position(self._server, session.session, session.version, id_, "")
         link = Link(self._peer, headers, patience, place)
@@ -85,24 +87,22 @@ class Wire:
         params["_meta"] = outgoing.modern_meta(era.version, {})
         return self.modern(method, params, outgoing.modern_headers(era.version, method))
 
-    async def resumed(self, place: Position, hear: Hear, patience: Patience) -> Reply:
+    async def resumed(self, session: Legacy, place: Position, hear: Hear, patience: Patience) -> Reply:
         """Take up the stream of a request again; raises as `legacy` does, and where the server does not know it."""
         assert place.request is not None
-        headers = outgoing.legacy_headers(place.version, place.session)
+        headers = session.headers
         link = Link(self._peer, headers, patience, place)
         sending = self._peer.listen(headers | {LAST_EVENT: place.event}, place.request)
         return self._required(await self._followed(sending, link, hear, place.request, headers))
 
     async def tell(self, session: Legacy, body: bytes) -> None:
         """Tell an older server what wants no answer and may get lost."""
-        headers = outgoing.legacy_headers(session.version, session.session)
-        await self._peer.courtesy(body, headers)
+        await self._peer.courtesy(body, session.headers)
 
     def leave(self, session: Legacy) -> None:
         """Say goodbye."""
         if session.session is not None:
-            headers = outgoing.legacy_headers(session.version, session.session)
-            self._errands.run(self._peer.leave(headers))
+            self._errands.run(self._peer.leave(session.headers))
 
     async def _followed(
         self,
@@ -178,6 +178,14 @@ def modern_call(call: Call, version: str) -> dict[str, Any]:
     """Return the parameters of a call as a server of 2026-07-28 wants them."""
     meta = outgoing.modern_meta(version, call.meta, call.agent, call.token)
     return outgoing.params_of(call.method, call.name, call.members, meta)
+
+
+def modern_headers(call: Call, version: str, wanted: ParamHeaders) -> dict[str, str]:
+    """Return the headers of a call to a server of 2026-07-28, which wants these arguments repeated in them."""
+    headers = outgoing.modern_headers(version, call.method, call.name if call.method in NAMED_BY else None)
+    if wanted:
+        headers.update(repeated(wanted, call.members.get("arguments") or {}))
+    return {**call.naming, **headers} if call.naming else headers
 
 
 def legacy_call(call: Call) -> dict[str, Any]:
