@@ -90,7 +90,7 @@ async def test_a35_refusals_that_cannot_be_recorded_do_not_pile_up_in_memory(iss
     gate = Gate(lambda: door, trail)
     async with trusting(issuer) as authn:
         # What a request needs before policy is asked; nothing behind that is reached.
-        door = Door(Config(), frozenset(), authn, *[None] * 6)  # type: ignore[arg-type]
+        door = Door(Config(), frozenset(), authn, *[None] * 7)  # type: ignore[arg-type]
 
         async def post(request: web.Request) -> web.Response:
             request[INFO] = RequestInfo("id", "127.0.0.1", 0)

@@ -61,7 +61,7 @@ async def waits(talk: Talk) -> dict[str, Any]:
 
 
 def told(headers: Any) -> dict[str, str]:
-    """Return what of the headers tells of a caller, each that there is twice as none that is expected."""
+    """Return what of the headers tells of a caller; one that came twice has both values."""
     names = ("X-Tenant", "X-Who", "X-Plan", "X-Desk", "User-Agent")
     return {name: ", ".join(headers.getall(name)) for name in names if name in headers}
 
@@ -157,7 +157,6 @@ async def test_every_request_of_a_session_from_handshake_to_goodbye_says_whose_i
 async def test_the_gateway_s_own_errands_tell_of_nobody(world: Talking, name: str) -> None:
     server = world.servers[name]
     server.received.clear()
-    # A new title is read when the gateway lists it anew.
     await world.gateway.kill()
     await world.gateway.start()
     await until(lambda: server.of("tools/list"))
@@ -165,11 +164,12 @@ async def test_the_gateway_s_own_errands_tell_of_nobody(world: Talking, name: st
     assert [told(one.headers) for one in server.received] == [NOBODY] * len(server.received)
 
 
-@pytest.mark.parametrize("era", ["modern", "legacy"])
+@pytest.mark.parametrize(("era", "sessions"), [("modern", False), ("legacy", True), ("legacy", False)])
 async def test_a_caller_without_a_tenant_reaches_no_server_that_is_told_each_caller_s(
-    tmp_path_factory: pytest.TempPathFactory, era: str
+    tmp_path_factory: pytest.TempPathFactory, era: str, sessions: bool
 ) -> None:
-    async with FakeBackend(era=era).serve() as told_of, FakeBackend(era=era, sessions=True).serve() as other:
+    wants, knows = FakeBackend(era=era, sessions=sessions), FakeBackend(era=era, sessions=sessions)
+    async with wants.serve() as told_of, knows.serve() as other:
         config = {
             "mcp_servers": {
                 "wants": {"mode": "remote", "endpoint": told_of.url, "headers": {"X-Tenant": "${tenant}"}},

@@ -22,7 +22,7 @@ def call(params: dict[str, object]) -> dict[str, object]:
     [
         (b"{", {}, "the body is not JSON"),
         ([], {}, "batches are not served"),
-        ({"jsonrpc": "2.0", "id": 1, "method": "resources/list"}, {}, "Method not found: resources/list"),
+        ({"jsonrpc": "2.0", "id": 1, "method": "tasks/list"}, {}, "Method not found: tasks/list"),
         ({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"cursor": "2"}}, {}, "params.cursor is none"),
         (call({"name": ["charge"]}), {}, "params.name must be a string"),
         (call({"name": "charge", "arguments": [1]}), {}, "params.arguments must be an object"),
