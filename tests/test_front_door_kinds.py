@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.agents import EVERY_VERSION, ask
-from tests.support.backend import FakeBackend, prompt, resource, template, tool
+from tests.support.backend import FakeBackend, failure, prompt, resource, template, tool
 from tests.support.gateway import MODERN, PATIENT, Portcullis, Reply, front_door
 
 if TYPE_CHECKING:
@@ -157,6 +157,23 @@ async def test_what_is_not_shown_answers_like_what_does_not_exist(
     data = {"data": {"uri": name}} if method == "resources/read" else {}
     assert reply.json["error"] == {"code": missing, "message": text, **data}
     assert len(kinds.library.passed_on) + len(kinds.archive.passed_on) == before
+
+
+@pytest.mark.parametrize("version", EVERY_VERSION)
+@pytest.mark.parametrize(("server", "uri"), [("library", "file:///books/lost"), ("archive", "old:///index")])
+async def test_a_resource_that_its_server_does_not_find_is_not_found_in_the_way_of_the_agents_revision(
+    kinds: Kinds, version: str, server: str, uri: str
+):
+    async def lost(_: Any, message: Any) -> Any:
+        return failure(message["id"], -32002, "lost") if message.get("method") == "resources/read" else None
+
+    backend: FakeBackend = getattr(kinds, server)
+    backend.misbehave = lost
+    try:
+        reply = await kinds.ask("resources/read", {"uri": uri}, version=version, Mcp_Name=uri)
+    finally:
+        backend.misbehave = None
+    assert reply.json["error"]["code"] == (-32602 if version == MODERN else -32002)
 
 
 async def test_a_uri_that_is_longer_than_policy_is_asked_about_matches_no_template(kinds: Kinds):

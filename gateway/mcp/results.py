@@ -54,6 +54,7 @@ _LIST_HEADS: Mapping[str, Mapping[Era, bytes]] = {
     }
     for one in SECTIONS.values()
 }
+READ = "resources/read"
 _Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 _MODERN_ONLY = frozenset({"resultType", "ttlMs", "cacheScope"})
 # Codes that would say something about this gateway's own conduct, or that no server may send any more.
@@ -130,7 +131,7 @@ def relayed(id_: str | int, agent: Agent, method: str, answer: Answer) -> tuple[
     if answer.error is not None:
         return _relayed_error(id_, agent, method, answer.error)
     members = _modern(answer.result) if agent.era is Era.MODERN else _legacy(answer.result)
-    if method == "resources/read" and agent.era is Era.MODERN and bytes(members["resultType"]) == bytes(_COMPLETE):
+    if method == READ and agent.era is Era.MODERN and bytes(members["resultType"]) == bytes(_COMPLETE):
         members |= _kept_privately(answer.result)
     return success(id_, msgspec.json.encode(members)), 200
 
@@ -138,8 +139,6 @@ def relayed(id_: str | int, agent: Agent, method: str, answer: Answer) -> tuple[
 def relayed_code(code: int, agent: Agent) -> int:
     """Return the code under which a server's JSON-RPC error is passed on."""
     if code == MISSING_CLIENT_CAPABILITY and agent.era is Era.MODERN:
-        return code
-    if code == RESOURCE_NOT_FOUND and agent.era is Era.LEGACY:
         return code
     if code == URL_ELICITATION_REQUIRED and can(agent.capabilities, "elicitation/create", {"mode": "url"}):
         return code if agent.era is Era.LEGACY else INTERNAL_ERROR
@@ -151,6 +150,8 @@ def _relayed_error(id_: str | int, agent: Agent, method: str, fault: RpcError) -
         # An older agent knows no such error, and its model can make something of a tool's.
         return tool_error(id_, agent.era, NOT_CAPABLE), 200
     code = relayed_code(fault.code, agent)
+    if fault.code == RESOURCE_NOT_FOUND and agent.era is Era.LEGACY and method == READ:
+        code = fault.code
     data = None if fault.data is None or code != fault.code else Raw(fault.data)
     body: dict[str, Any] = {"code": code, "message": fault.message} | ({} if data is None else {"data": data})
     head = b'{"jsonrpc":"2.0","id":' + json.encode(id_)
