@@ -132,9 +132,7 @@ async def test_a_servers_own_error_arrives_and_one_that_speaks_of_the_gateway_is
 
     relay.servers[era].misbehave = fails
     try:
-        # Agents of the older era know -32002 for what is not there, and the modern one has -32602 for it.
-        not_there = -32602 if version == MODERN else -32002
-        for codes in ((-32000, -32000), (1234, 1234), (-32002, not_there), (-32042, -32603)):
+        for codes in ((-32000, -32000), (1234, 1234), (-32002, -32602), (-32042, -32603)):
             reply = await ask(relay.gateway, version, "tools/call", {"name": era, "arguments": {}}, token=relay.token)
             assert reply.json["error"]["code"] == codes[1]
             if codes[0] == codes[1]:
