@@ -31,19 +31,3 @@ class Outlet(Protocol):
 
     def on_gone(self, left: Callable[[], None]) -> None:
         """Call `left` once the agent is not there any more, though its request goes on."""
-
-
-class Silent:
-    """The outlet of an agent that takes nothing but the answer."""
-
-    open = False
-
-    def __init__(self) -> None:
-        self.check: Check | None = None
-
-    async def tell(self, message: bytes, event_id: str | None = None, retry: int | None = None) -> bool:  # noqa: ARG002
-        """Say nothing."""
-        return False
-
-    def on_gone(self, left: Callable[[], None]) -> None:
-        """Nobody waits to hear of it."""

@@ -98,12 +98,7 @@ class ApiKeys:
         with actor.begin("KeyRevoked", WRITE, kind="key", id=id_) as deed:
             credential = await self._found(actor, deed, id_)
             deed.target.update(about(credential))
-            revoking = functools.partial(
-                self._ledger.revoke_credential, id_, actor.author, now_ms(), admins=self._terms.admins
-            )
-            revision = await deed.mutated(revoking)
-            if revision is None:
-                raise NotFound(f"no live key {id_}: it is revoked or expired already")
+            revision = await revoke(self._ledger, self._terms, actor, deed)
         return await actor.enforced(revision)
 
     async def rotate(self, actor: Actor, id_: str, overlap_seconds: int) -> Minted:
@@ -148,6 +143,20 @@ class ApiKeys:
             return
         for grant in brought_along(key, self._terms, await self._ledger.bindings()):
             await deed.require(WRITE, tenant_of(grant.scope), grant)
+
+
+async def revoke(ledger: Ledger, terms: Terms, actor: Actor, deed: Deed) -> int:
+    """Revoke the key or token that a deed is about and return the revision.
+
+    Raises NotFound where it lives no more, LastAdmin, Unavailable.
+    """
+    id_, now = deed.target["id"], now_ms()
+    revision = await deed.mutated(
+        functools.partial(ledger.revoke_credential, id_, actor.author, now, admins=terms.admins)
+    )
+    if revision is None:
+        raise NotFound(f"no live {deed.target['kind']} {id_}: it is revoked or expired already")
+    return revision
 
 
 def about(key: Credential) -> dict[str, Any]:

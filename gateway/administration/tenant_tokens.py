@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway import keys
 from gateway.administration.acting import READING
-from gateway.administration.api_keys import Minted
+from gateway.administration.api_keys import Minted, revoke
 from gateway.administration.terms import USUAL, Lifetime, require_none, scope_of
 from gateway.audit import now_ms
 from gateway.errors import InvalidBody, NotFound
@@ -97,12 +97,7 @@ class TenantTokens:
         with actor.begin("TokenRevoked", OWN if actor.person else ALL, kind="token", id=id_) as deed:
             credential = await self._found(actor, deed, id_)
             deed.target.update(about(credential))
-            revoking = functools.partial(
-                self._ledger.revoke_credential, id_, actor.author, now_ms(), admins=self._terms.admins
-            )
-            revision = await deed.mutated(revoking)
-            if revision is None:
-                raise NotFound(f"no live token {id_}: it is revoked or expired already")
+            revision = await revoke(self._ledger, self._terms, actor, deed)
         return await actor.enforced(revision)
 
     async def _found(self, actor: Actor, deed: Deed, id_: str) -> Credential:
