@@ -12,7 +12,6 @@ machine throughput and latency say how loaded it was.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from dataclasses import dataclass
@@ -112,10 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; 1 where an answer was wrong or missing."""
     options = parser().parse_args(arguments)
     figures = run(Plan.of(options))
-    if options.json:
-        print(json.dumps(figures, indent=1))
-    else:
-        report.gateway(figures)
+    report.show(figures, report.gateway, as_json=options.json)
     return 1 if any(cell["errors"] for cell in figures["cells"]) else 0
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ from rich.table import Table
 
 from bench.figures import spread
 from bench.report import console
+from bench.report import show as show_figures
 from gateway import audit
 from gateway.ids import Ref
 from gateway.ledger import rows
@@ -179,10 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.quick:
         options.events //= 10
     figures = run(options)
-    if options.json:
-        sys.stdout.write(json.dumps(figures, indent=1) + "\n")
-    else:
-        show(figures)
+    show_figures(figures, show, as_json=options.json)
     return 1 if any(found["breaks"] for found in figures["ledgers"].values()) else 0
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from bench.figures import ENFORCED_BUDGET_MS, READY_BUDGET_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PARTS = ("gateway", "opa", "backend", "load")
 
@@ -20,6 +24,14 @@ def console() -> Console:
     if not made.is_terminal:
         made.width = 140
     return made
+
+
+def show(figures: dict[str, Any], table: Callable[[dict[str, Any]], None], *, as_json: bool) -> None:
+    """Print figures for a program, or as the table that people read."""
+    if as_json:
+        print(json.dumps(figures, indent=1))
+    else:
+        table(figures)
 
 
 def gateway(figures: dict[str, Any]) -> None:

@@ -188,10 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.quick:
         options.trials = 10
     figures = run(options)
-    if options.json:
-        print(json.dumps(figures, indent=1))
-    else:
-        report.withdrawal(figures)
+    report.show(figures, report.withdrawal, as_json=options.json)
     return 1 if any(each["late"] for each in figures["phases"]) else 0
 
 

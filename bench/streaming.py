@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -176,10 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--idle", type=float, default=30.0, metavar="SECONDS", help="for how long (default: 30)")
     options = parser.parse_args(arguments)
     figures = run(1, 50, 1.0) if options.quick else run(options.calls, options.streams, options.idle)
-    if options.json:
-        print(json.dumps(figures, indent=1))
-    else:
-        report.streaming(figures)
+    report.show(figures, report.streaming, as_json=options.json)
     return 0
 
 

@@ -212,10 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.quick:
         options.trials, options.seconds = 10, 4.0
     figures = run(options)
-    if options.json:
-        print(json.dumps(figures, indent=1))
-    else:
-        report.withdrawal(figures)
+    report.show(figures, report.withdrawal, as_json=options.json)
     return 1 if any(each["late"] for each in figures["phases"]) else 0
 
 
