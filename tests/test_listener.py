@@ -20,6 +20,7 @@ from gateway.endpoints.heads import request_info
 from gateway.endpoints.listener import Deadlines, Runner
 from gateway.endpoints.reply import Reply, as_aiohttp
 from gateway.metrics import Metrics
+from tests.support.listening import listening as on_loopback
 from tests.support.raw import connected, exchange, request, status
 from tests.support.wait import until
 
@@ -88,19 +89,9 @@ async def listening(handlers: Handlers, *, per_peer: int = 20, proxy: str = "") 
     plain = SimpleNamespace(around=lambda request: request.match_info.handler(request))
     deadlines, of_proxy = Deadlines(HEAD, WRITE), lambda peer: peer == proxy
     runner = Runner(application(plain, routes), deadlines=deadlines, per_peer=per_peer, is_proxy=of_proxy)
-    async with serving(runner) as url:
+    async with on_loopback(runner) as url:
         handlers.server = runner.server
         yield url
-
-
-@asynccontextmanager
-async def serving(runner: Runner) -> AsyncIterator[str]:
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 async def closed(reader: asyncio.StreamReader, seconds: float = 5) -> bytes:
@@ -294,7 +285,7 @@ async def test_a36_what_cannot_be_read_is_counted_and_recorded_without_a_word_of
     refused: list[tuple[RequestInfo, str]] = []
     metrics = Metrics(lambda tenant: False)
     onion = Onion(lambda: Config.model_validate({"mcp_servers": {}}), metrics, lambda *one: refused.append(one))
-    async with serving(Runner(application(onion, []))) as url:
+    async with on_loopback(Runner(application(onion, []))) as url:
         answer = await exchange(url, b"GET /\0secret HTTP/1.1\r\n\r\n")
     ((info, why),) = refused
     assert status(answer) == 400

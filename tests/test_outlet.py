@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiohttp import web
 
 from gateway.config import Config
 from gateway.endpoints.gate import INFO
@@ -22,11 +21,14 @@ from gateway.model import ANONYMOUS, RequestInfo
 from gateway.pulse import Pulse
 from gateway.recording import Caller
 from gateway.streams import Limits, Streams
+from tests.support.listening import listening
 from tests.support.raw import connected, exchange, request, status
 from tests.support.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from aiohttp import web
 
     Work = Callable[[HttpOutlet], Awaitable[None]]
 
@@ -74,14 +76,10 @@ class Served:
 async def serving(limits: Limits | None = None, write: float = 30.0) -> AsyncIterator[Served]:
     served = Served(limits)
     runner = Runner(served.handle, deadlines=Deadlines(write=write))
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    served.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
-        yield served
+        async with listening(runner) as served.url:
+            yield served
     finally:
-        await runner.cleanup()
         served.pulse.close()
 
 

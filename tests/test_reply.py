@@ -12,6 +12,7 @@ from aiohttp import web
 from gateway.endpoints.application import application
 from gateway.endpoints.listener import Runner
 from gateway.endpoints.reply import COPIED_BYTES, Reply, as_aiohttp
+from tests.support.listening import listening
 from tests.support.raw import connected, exchange, request, status
 
 if TYPE_CHECKING:
@@ -29,12 +30,8 @@ async def answering(reply: Callable[[], Reply]) -> AsyncIterator[str]:
 
     plain = SimpleNamespace(around=lambda request: request.match_info.handler(request))
     runner = Runner(application(plain, [web.get("/", as_aiohttp(handler))]))
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with listening(runner) as url:
+        yield url
 
 
 def parts(answer: bytes) -> tuple[list[str], bytes]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from tests.support.listening import listening
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
@@ -99,14 +101,9 @@ class FakeBackend:
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_route("*", "/mcp", self._handle)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, "127.0.0.1", port)
-            await site.start()
-            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/mcp"
+        async with listening(runner, port) as origin:
+            self.url = f"{origin}/mcp"
             yield self
-        finally:
-            await runner.cleanup()
 
     @property
     def port(self) -> int:

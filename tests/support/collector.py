@@ -11,6 +11,8 @@ from aiohttp import web
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from tests.support.listening import listening
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator, Iterable
@@ -51,14 +53,8 @@ class Collector:
         app.router.add_post("/v1/traces", self._traces)
         app.router.add_post("/v1/metrics", self._metrics)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        async with listening(runner) as self.url:
             yield self
-        finally:
-            await runner.cleanup()
 
     def children(self, parent: Span) -> list[Span]:
         """Return the children of a span, first begun first."""

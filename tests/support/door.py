@@ -14,6 +14,7 @@ from gateway.endpoints.application import Onion, application
 from gateway.endpoints.gate import Door, Gate
 from gateway.endpoints.listener import Runner
 from gateway.metrics import Metrics
+from tests.support.listening import listening
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -55,10 +56,5 @@ async def gate_alone(config: Config, authn: Authn) -> AsyncIterator[GateAlone]:
     routes += [web.post("/api", operator), web.post("/tenant/{tenant}/servers", operator)]
     onion = Onion(lambda: config, Metrics(lambda _: True), gate.refusals.malformed)
     runner = Runner(application(onion, routes))
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        async with aiohttp.ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}") as client:
-            yield GateAlone(client, events)
-    finally:
-        await runner.cleanup()
+    async with listening(runner) as url, aiohttp.ClientSession(url) as client:
+        yield GateAlone(client, events)

@@ -16,6 +16,7 @@ from joserfc.jws import JWSRegistry
 
 from gateway.authn import Authn, CredentialIndex
 from gateway.config.schema import Auth, Oidc
+from tests.support.listening import listening
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -124,15 +125,9 @@ class Issuer:
         app = web.Application()
         app.router.add_route("*", "/{tail:.*}", self.handle)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            port = runner.addresses[0][1]
-            self.url = f"http://127.0.0.1:{port}{self.path}"
+        async with listening(runner) as origin:
+            self.url = origin + self.path
             yield self
-        finally:
-            await runner.cleanup()
 
 
 def auth_of(issuer: Issuer, **oidc: Any) -> Auth:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from tests.support.backend import LEGACY, MODERN, Received, failure, prompt, resource, tool
+from tests.support.listening import listening
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -199,15 +200,13 @@ class Talker:
         app.router.add_get("/mcp", self._get)
         app.router.add_delete("/mcp", self._delete)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/mcp"
-            yield self
-        finally:
-            for task in self._running.values():
-                task.cancel()
-            await runner.cleanup()
+        async with listening(runner) as origin:
+            self.url = f"{origin}/mcp"
+            try:
+                yield self
+            finally:
+                for task in self._running.values():
+                    task.cancel()
 
     async def _post(self, request: web.Request) -> web.StreamResponse:
         received = Received("POST", request.headers.copy(), await request.read())
