@@ -109,16 +109,15 @@ class Beats:
     def beat(self) -> None:
         self.count += 1
 
+    async def silence(self, _outlet: HttpOutlet) -> None:
+        """Work that says nothing for five beats."""
+        before = self.count
+        await until(lambda: self.count >= before + 5)
+
 
 async def test_after_a_while_of_silence_it_is_a_stream_that_is_kept_alive():
     async with serving() as served:
-        beats = Beats(served.pulse)
-
-        async def silence(outlet: HttpOutlet) -> None:
-            before = beats.count
-            await until(lambda: beats.count >= before + 5)
-
-        served.work = silence
+        served.work = Beats(served.pulse).silence
         answered = await served.get(BOTH)
         assert is_stream(answered)
         assert answered.count(sse.COMMENT) >= 2
@@ -130,13 +129,7 @@ async def test_after_a_while_of_silence_it_is_a_stream_that_is_kept_alive():
 @pytest.mark.parametrize("accept", ["Accept: */*", "Accept: application/json", "X-None: 1"])
 async def test_who_does_not_name_streams_is_not_made_to_take_one_by_silence(accept: str):
     async with serving() as served:
-        beats = Beats(served.pulse)
-
-        async def silence(outlet: HttpOutlet) -> None:
-            before = beats.count
-            await until(lambda: beats.count >= before + 5)
-
-        served.work = silence
+        served.work = Beats(served.pulse).silence
         answered = await served.get(accept)
         assert not is_stream(answered)
         assert answered.endswith(DONE)

@@ -66,22 +66,27 @@ def inventory_of(server: str, offered: list[str] | dict[str, list[str]]) -> Serv
     )
 
 
+def quiet() -> dict[str, Any]:
+    """Return what sync says is so now where nothing has happened yet."""
+    return {
+        "epoch": EPOCH,
+        "revision": 42,
+        "generated_at": NOW,
+        "withdrawn": {"global": {}, "tenant": {}},
+        "revoked": {},
+        "bindings": {},
+        "groups": {},
+        "scopes": {},
+    }
+
+
 def compiled(world: str) -> dict[str, Any]:
     """Return what sync makes of the world, and of a ledger in which nothing has happened yet."""
     loaded = load(WORLDS / world / "config.yaml")
     return {
         "packages": {name: list(rules) for name, rules in custom(world).packages.items()},
         "portcullis_data": dict(Expander().expand(loaded.config, CONFIG_HASH, inventory(world)).data),
-        "portcullis_live": {
-            "epoch": EPOCH,
-            "revision": 42,
-            "generated_at": NOW,
-            "withdrawn": {"global": {}, "tenant": {}},
-            "revoked": {},
-            "bindings": {},
-            "groups": {},
-            "scopes": {},
-        },
+        "portcullis_live": quiet(),
     }
 
 
